@@ -1,0 +1,44 @@
+# A thin front for CMake: what each target does stands in the folder that owns it.
+BUILD ?= build/release
+ASAN ?= build/asan
+CMAKE_FLAGS ?= -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo
+JOBS ?= $(shell nproc)
+# Programs as root: mounting needs it.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: all deps build asan demo demo-stop test soak bench clean
+
+all: build
+
+deps:
+	@.ci/install-packages
+
+build: deps
+	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+
+asan: deps
+	@cmake -S . -B $(ASAN) $(CMAKE_FLAGS) -DDC_SANITIZE=address >/dev/null
+	@cmake --build $(ASAN) -j $(JOBS)
+
+# Unit tests and seeds run twice, plain and under the sanitizers; the lab runs the real servers.
+test: build asan
+	@ctest --test-dir $(ASAN) -L 'unit|fuzz|asan' --output-on-failure -j $(JOBS)
+	@$(SUDO) ctest --test-dir $(BUILD) -LE soak --output-on-failure
+
+demo: build
+	@$(SUDO) tests/lab/demo start $(BUILD)/bin build/demo
+
+demo-stop:
+	@$(SUDO) tests/lab/demo stop $(BUILD)/bin build/demo
+
+# SECONDS is how long, e.g. make soak SECONDS=36000
+SECONDS ?= 3600
+soak: build
+	@$(BUILD)/bin/sim --soak $(SECONDS)
+
+bench: build
+	@$(SUDO) bench/run $(BUILD)/bin
+
+clean:
+	@rm -rf build/release build/asan

@@ -1,0 +1,148 @@
+/* The volume: files of the datastore as one access server sees them. Pure protocol core.
+ *
+ * Turns file operations into replicated block operations under leases: write buffer and versions,
+ * majority flush, nearest-replica reads with hedging, stale map and repair, lease take, recall and
+ * handover, recovery after a dead holder, session loss, lost handles (design sections 5 and 7).
+ * FUSE (access-server/fuse) and the simulator's clients drive it through vol_submit(). One owner
+ * loop; no I/O, no clock but env->now. */
+#pragma once
+
+#include "common/base/env.h"
+#include "common/session/session.h"
+#include "common/topology/map.h"
+#include "common/wire/msg.h"
+
+struct volume;
+
+/* Planted bugs, for the simulator's own tests. */
+enum volume_bug {
+	VOLUME_BUG_SEAL_SITES = 1,       /* A3: recovery counts sites, not servers per block */
+	VOLUME_BUG_NO_THIRD = 2,         /* A5: release without the third replica or its stale bit */
+	VOLUME_BUG_MERGE_SENT = 4,       /* A6b: merges into a write that was sent already */
+	VOLUME_BUG_NO_TRIM = 8,          /* A7: truncate cuts only the size */
+	VOLUME_BUG_RETRY_FLUSH = 16,     /* A9a: a failed flush is forgotten */
+	VOLUME_BUG_SAME_SITE = 32,       /* A12: two replicas in one site count */
+	VOLUME_BUG_NO_CLOSE = 64,        /* A1: recovery does not close */
+	VOLUME_BUG_REPAIR_AHEAD = 128,   /* A5: "repairs" a replica that is ahead */
+	VOLUME_BUG_SERVES_LAPSED = 256,  /* A10: serves without a valid session */
+	VOLUME_BUG_FLUSH_ONE = 512,      /* P1: one durable replica is enough */
+};
+
+struct volume_config {
+	server_id_t server;
+	uint16_t site;                   /* of this access server; 0: none */
+	uint8_t block_shift;             /* of new files; default BLOCK_SHIFT_DEFAULT */
+	uint64_t buffer_bytes;           /* write buffer; default 256 MiB */
+	uint64_t journal_slack_bytes;    /* space asked for in advance from each core server */
+	nsec_t stale_after;              /* a replica silent for so long is marked; default 1 s */
+	nsec_t repair_every;             /* background repair looks for work; default 2 s */
+	unsigned bugs;
+};
+
+struct volume_ops {
+	/* Drop the kernel's pages of [off, off+len) (len 0: to the end) and attributes; then call
+	 * vol_invalidated(v, cookie) on the owner loop. Runs elsewhere (trap A11). */
+	void (*invalidate)(void *ctx, uint64_t ino, uint64_t off, uint64_t len, uint64_t cookie);
+	/* Drop a cached directory entry, or all of the directory's when name is empty. */
+	void (*invalidate_entry)(void *ctx, uint64_t dir, struct span name, uint64_t cookie);
+	/* Round-trip estimate to a server in ns, 0 if unknown: orders replicas by nearness. */
+	nsec_t (*rtt)(void *ctx, server_id_t server);
+	void (*log)(void *ctx, const char *key, const char *text);
+};
+
+enum vol_op {
+	VOL_LOOKUP, VOL_GETATTR, VOL_SETATTR, VOL_READLINK, VOL_CREATE, VOL_LINK, VOL_UNLINK,
+	VOL_RMDIR, VOL_RENAME, VOL_OPEN, VOL_CLOSE, VOL_READ, VOL_WRITE, VOL_FSYNC, VOL_FLUSH,
+	VOL_READDIR, VOL_STATFS, VOL_GETXATTR, VOL_LISTXATTR, VOL_SETXATTR, VOL_REMOVEXATTR,
+	VOL_GETLK, VOL_SETLK, VOL_FALLOCATE, VOL_SEEK, VOL_SYNC,
+};
+
+enum vol_flags {
+	VOL_F_APPEND = 1,       /* WRITE: at the end, whatever `off` says */
+	VOL_F_DSYNC = 2,        /* WRITE: durable before done; FSYNC: data only */
+	VOL_F_SYNC = 4,
+	VOL_F_WRITEBACK = 8,    /* WRITE: the kernel's dirty mmap pages; served during a recall */
+	VOL_F_EXCL = 16,        /* CREATE */
+	VOL_F_WAIT = 32,        /* SETLK */
+	VOL_F_FLOCK = 64,       /* SETLK, GETLK */
+	VOL_F_KEEP_SIZE = 128,  /* FALLOCATE */
+	VOL_F_PUNCH = 256,
+	VOL_F_ZERO_RANGE = 512,
+	VOL_F_SEEK_DATA = 1024, /* SEEK; else SEEK_HOLE */
+	VOL_F_TRUNC = 2048,     /* OPEN */
+	VOL_F_KILL_SUID = 4096, /* WRITE, SETATTR size: clear setuid/setgid */
+};
+
+enum vol_attr_valid { /* SETATTR; the first six are enum setattr_valid */
+	VOL_ATTR_SIZE = 64, VOL_ATTR_ATIME_NOW = 128, VOL_ATTR_MTIME_NOW = 256,
+};
+
+/* One operation. Inputs stay valid and untouched until done(); then outputs are set. `rc`: 0 or a
+ * negative errno. Every op can give -EIO on a lost handle, -EINTR when interrupted. */
+struct vol_req {
+	enum vol_op op;
+	unsigned flags;
+	uint64_t ino;            /* the file, or the directory of `name` */
+	uint64_t handle;         /* of the open file; 0: none (e.g. truncate by path) */
+	struct span name;        /* LOOKUP CREATE LINK UNLINK RMDIR RENAME *XATTR */
+	uint64_t new_ino;        /* LINK: the file to link; RENAME: the new directory */
+	struct span new_name;    /* RENAME */
+	uint32_t rename_flags;   /* RENAME_NOREPLACE, RENAME_EXCHANGE */
+	struct span value;       /* SETXATTR value; CREATE: symlink target */
+	uint32_t xattr_flags;    /* XATTR_CREATE, XATTR_REPLACE */
+	uint32_t mode, uid, gid; /* CREATE, SETATTR */
+	uint64_t rdev;
+	unsigned valid;          /* SETATTR: bits of both enums */
+	uint64_t size, atime, mtime;
+	uint64_t off, len;       /* READ WRITE FALLOCATE SEEK(off) READDIR(off = cookie, len = bytes) */
+	struct slice data;       /* WRITE: the volume takes its own reference */
+	struct {                 /* SETLK GETLK; also filled by GETLK */
+		uint64_t owner, start, end;
+		uint32_t pid;
+		uint8_t type;    /* F_RDLCK F_WRLCK F_UNLCK */
+	} lock;
+
+	void (*done)(struct vol_req *req);
+	int rc;
+	struct msg_r_inode attr; /* LOOKUP GETATTR SETATTR CREATE LINK: the inode as of now */
+	nsec_t attr_valid;       /* how long the kernel may believe it, <= 0.5 s */
+	nsec_t entry_valid;      /* LOOKUP (also when rc is -ENOENT), CREATE, LINK */
+	uint64_t out_handle;     /* OPEN, CREATE */
+	uint64_t out_len;        /* READ WRITE; SEEK: the offset */
+	struct slice out;        /* READ data, READLINK, xattrs, dirents: one reference is the caller's */
+	struct msg_r_statfs statfs;
+	void *backend[12];       /* the volume's */
+};
+
+/* READDIR output records, each: u64 ino, u64 next cookie, u32 type (mode bits), u16 name length,
+ * name. r_dirents on the wire has the same form. */
+#define DIRENT_HEAD_BYTES 22
+
+struct volume *vol_new(struct env *env, struct session *session, const struct volume_config *c,
+                       const struct volume_ops *ops, void *ctx);
+void vol_free(struct volume *v);
+
+void vol_submit(struct volume *v, struct vol_req *req); /* done() is never called from inside */
+/* The caller's process got a signal: a request that waits (fence, lock, lease) ends with -EINTR. */
+void vol_interrupt(struct volume *v, struct vol_req *req);
+/* The kernel forgot the inode. */
+void vol_forget(struct volume *v, uint64_t ino);
+void vol_invalidated(struct volume *v, uint64_t cookie);
+
+/* Messages for the volume: replies of core servers, recalls, ... (session replies go to the session). */
+void vol_recv(struct volume *v, const struct msg *m);
+void vol_peer_up(struct volume *v, server_id_t peer);    /* connected, or drained after -EAGAIN */
+void vol_peer_down(struct volume *v, server_id_t peer);
+nsec_t vol_tick(struct volume *v, nsec_t now);
+
+/* session_ops of the access server: the session module calls these with the volume as ctx. */
+extern const struct session_ops vol_session_ops;
+
+/* The newest map the volume works with; the adapter connects to its core servers. NULL: none yet. */
+const struct map *vol_map(const struct volume *v);
+
+struct vol_stats {
+	uint64_t files, buffered_bytes, stale_blocks, repairs, recoveries, hedged, lost_handles;
+	uint64_t writes, reads, flushes;
+};
+void vol_get_stats(const struct volume *v, struct vol_stats *out);

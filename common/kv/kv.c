@@ -1,0 +1,92 @@
+/* Checks that hold for every backend, then hands the call over. */
+#include "common/kv/kv.h"
+
+#include "common/kv/kv_ops.h"
+
+void kv_close(struct kv *kv)
+{
+	if (!kv)
+		return;
+	kv_abort(kv);
+	kv->ops->close(kv);
+}
+
+int kv_begin(struct kv *kv)
+{
+	int rc;
+
+	CHECK(!kv->in_transaction);
+	rc = kv->ops->begin(kv);
+	kv->in_transaction = rc == 0;
+	return rc;
+}
+
+int kv_commit(struct kv *kv)
+{
+	CHECK(kv->in_transaction);
+	kv->in_transaction = false;
+	return kv->ops->commit(kv);
+}
+
+void kv_abort(struct kv *kv)
+{
+	if (!kv->in_transaction)
+		return;
+	kv->in_transaction = false;
+	kv->ops->abort(kv);
+}
+
+int kv_get(struct kv *kv, struct kv_span key, struct kv_span *value)
+{
+	CHECK(key.len > 0 && key.len <= KV_KEY_BYTES_MAX);
+	return kv->ops->get(kv, key, value);
+}
+
+int kv_put(struct kv *kv, struct kv_span key, struct kv_span value)
+{
+	CHECK(kv->in_transaction);
+	CHECK(key.len > 0 && key.len <= KV_KEY_BYTES_MAX);
+	return kv->ops->put(kv, key, value);
+}
+
+int kv_del(struct kv *kv, struct kv_span key)
+{
+	CHECK(kv->in_transaction);
+	CHECK(key.len > 0 && key.len <= KV_KEY_BYTES_MAX);
+	return kv->ops->del(kv, key);
+}
+
+int kv_seek(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value)
+{
+	CHECK(from.len <= KV_KEY_BYTES_MAX);
+	return kv->ops->seek(kv, from, key, value);
+}
+
+int kv_export_file(struct kv *kv, const char *path)
+{
+	CHECK(!kv->in_transaction);
+	return kv->ops->export_file(kv, path);
+}
+
+int kv_export_mem(struct kv *kv, void **bytes, size_t *len)
+{
+	CHECK(!kv->in_transaction);
+	return kv->ops->export_mem(kv, bytes, len);
+}
+
+int kv_import_file(struct kv *kv, const char *path)
+{
+	CHECK(!kv->in_transaction);
+	return kv->ops->import_file(kv, path);
+}
+
+int kv_import_mem(struct kv *kv, const void *bytes, size_t len)
+{
+	CHECK(!kv->in_transaction);
+	return kv->ops->import_mem(kv, bytes, len);
+}
+
+void kv_space(struct kv *kv, uint64_t *used, uint64_t *total)
+{
+	kv->ops->space(kv, used, total);
+}

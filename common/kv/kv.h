@@ -1,0 +1,59 @@
+/* Ordered key-value store with atomic, durable transactions: the home of everything that is
+ * small and must survive (catalog, block index).
+ *
+ * Two backends: kv_lmdb_sys.c (servers) and kv_mem.c (simulator; commits are atomic and, as with
+ * LMDB, what is not committed is gone after a crash). One writer at a time, owned by one thread.
+ * Reads between kv_begin() and kv_commit() see the transaction's own writes. */
+#pragma once
+
+#include "common/base/base.h"
+
+#define KV_KEY_BYTES_MAX 511
+
+struct kv;
+
+struct kv_span {
+	const void *p;
+	size_t len;
+};
+
+/* Opens (creates) the store in directory `path`; `map_bytes` bounds its size.
+ * -EIO, -ENOSPC, -EACCES, ERR_CORRUPT, ERR_VERSION. */
+MUST_CHECK int kv_open_lmdb(struct kv **out, const char *path, uint64_t map_bytes);
+
+/* Empty in-memory store. */
+struct kv *kv_new_mem(void);
+
+/* In-memory store only: forget what was not committed, as a power cut would. */
+void kv_mem_crash(struct kv *kv);
+
+void kv_close(struct kv *kv); /* an open transaction is dropped */
+
+/* Starts the write transaction. Reading needs none. */
+MUST_CHECK int kv_begin(struct kv *kv);
+/* Makes it durable. On error nothing of it is kept and the store must be closed. */
+MUST_CHECK int kv_commit(struct kv *kv);
+void kv_abort(struct kv *kv);
+
+/* 0, or -ENOENT. *value is valid until the next write, commit or abort. */
+MUST_CHECK int kv_get(struct kv *kv, struct kv_span key, struct kv_span *value);
+/* Inside a transaction only. -ENOSPC when the map is full. */
+MUST_CHECK int kv_put(struct kv *kv, struct kv_span key, struct kv_span value);
+MUST_CHECK int kv_del(struct kv *kv, struct kv_span key); /* -ENOENT if absent */
+
+/* First entry whose key is >= *key in memcmp order: fills both. -ENOENT at the end.
+ * The spans are valid until the next write, commit or abort. */
+MUST_CHECK int kv_seek(struct kv *kv, struct kv_span from, struct kv_span *key,
+                       struct kv_span *value);
+
+/* Whole-store copy for snapshots: a consistent image of the last commit as a stream of bytes.
+ * LMDB writes a compacted copy to `path` first (mdb_env_copy2), so no long read transaction
+ * stops page reuse; the memory store serialises to a malloc'ed buffer. */
+MUST_CHECK int kv_export_file(struct kv *kv, const char *path);
+MUST_CHECK int kv_export_mem(struct kv *kv, void **bytes, size_t *len);
+/* Replaces the whole content by an exported image, atomically and durably. */
+MUST_CHECK int kv_import_file(struct kv *kv, const char *path);
+MUST_CHECK int kv_import_mem(struct kv *kv, const void *bytes, size_t len);
+
+/* Bytes in use and the bound. */
+void kv_space(struct kv *kv, uint64_t *used, uint64_t *total);

@@ -1,0 +1,343 @@
+/* The LMDB backend. One environment, one database, one writer.
+ *
+ * Reads outside a write transaction use one read-only transaction that is kept and renewed when a
+ * commit made it old: readers never pin pages longer than until the next commit (LMDB's manual
+ * warns of long ones). Synchronous commits: never MDB_NOSYNC. */
+#include "common/kv/kv.h"
+
+#include "common/base/mem.h"
+#include "common/kv/kv_ops.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct kv_lmdb {
+	struct kv base;
+	char *path;
+	uint64_t map_bytes;
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *write; /* open write transaction */
+	MDB_txn *read;  /* reset or live */
+	bool read_live;
+	MDB_cursor *cursor; /* of the read transaction */
+};
+
+static struct kv_lmdb *lmdb_of(struct kv *kv)
+{
+	return container_of(kv, struct kv_lmdb, base);
+}
+
+static int translate(int rc)
+{
+	if (rc <= 0 && rc > MDB_KEYEXIST)
+		return rc;
+	switch (rc) {
+	case MDB_NOTFOUND:
+		return -ENOENT;
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+		return -ENOSPC;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_PANIC:
+		return ERR_CORRUPT;
+	case MDB_VERSION_MISMATCH:
+		return ERR_VERSION;
+	default:
+		return rc > 0 ? -rc : -EIO;
+	}
+}
+
+static MDB_val val(struct kv_span s)
+{
+	return (MDB_val){s.len, (void *)(uintptr_t)s.p};
+}
+
+static struct kv_span span(MDB_val v)
+{
+	return (struct kv_span){v.mv_data, v.mv_size};
+}
+
+static void end_read(struct kv_lmdb *l)
+{
+	if (l->read_live)
+		mdb_txn_reset(l->read);
+	l->read_live = false;
+}
+
+/* The transaction to read through now. */
+static int reader(struct kv_lmdb *l, MDB_txn **out)
+{
+	int rc;
+
+	if (l->write) {
+		*out = l->write;
+		return 0;
+	}
+	if (!l->read_live) {
+		rc = l->read ? mdb_txn_renew(l->read) : mdb_txn_begin(l->env, NULL, MDB_RDONLY, &l->read);
+		if (rc != 0)
+			return translate(rc);
+		l->read_live = true;
+	}
+	*out = l->read;
+	return 0;
+}
+
+static int open_env(struct kv_lmdb *l)
+{
+	MDB_txn *txn;
+	int rc;
+
+	rc = mdb_env_create(&l->env);
+	if (rc != 0)
+		return translate(rc);
+	rc = mdb_env_set_mapsize(l->env, l->map_bytes);
+	if (rc == 0)
+		rc = mdb_env_open(l->env, l->path, MDB_NOTLS, 0600);
+	if (rc == 0)
+		rc = mdb_txn_begin(l->env, NULL, 0, &txn);
+	if (rc == 0) {
+		rc = mdb_dbi_open(txn, NULL, 0, &l->dbi);
+		if (rc == 0)
+			rc = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	if (rc != 0) {
+		mdb_env_close(l->env);
+		l->env = NULL;
+	}
+	return translate(rc);
+}
+
+static void close_env(struct kv_lmdb *l)
+{
+	if (l->cursor)
+		mdb_cursor_close(l->cursor);
+	if (l->read)
+		mdb_txn_abort(l->read);
+	if (l->env)
+		mdb_env_close(l->env);
+	l->cursor = NULL;
+	l->read = NULL;
+	l->read_live = false;
+	l->env = NULL;
+}
+
+static int lmdb_begin(struct kv *kv)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+
+	end_read(l);
+	return translate(mdb_txn_begin(l->env, NULL, 0, &l->write));
+}
+
+static int lmdb_commit(struct kv *kv)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	MDB_txn *txn = l->write;
+
+	l->write = NULL;
+	return translate(mdb_txn_commit(txn));
+}
+
+static void lmdb_abort(struct kv *kv)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+
+	mdb_txn_abort(l->write);
+	l->write = NULL;
+}
+
+static int lmdb_get(struct kv *kv, struct kv_span key, struct kv_span *value)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	MDB_val k = val(key), v;
+	MDB_txn *txn;
+	int rc = reader(l, &txn);
+
+	if (rc < 0)
+		return rc;
+	rc = mdb_get(txn, l->dbi, &k, &v);
+	if (rc == 0)
+		*value = span(v);
+	return translate(rc);
+}
+
+static int lmdb_put(struct kv *kv, struct kv_span key, struct kv_span value)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	MDB_val k = val(key), v = val(value);
+
+	return translate(mdb_put(l->write, l->dbi, &k, &v, 0));
+}
+
+static int lmdb_del(struct kv *kv, struct kv_span key)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	MDB_val k = val(key);
+
+	return translate(mdb_del(l->write, l->dbi, &k, NULL));
+}
+
+/* A cursor for the transaction in use; *own tells that the caller closes it. */
+static int cursor_for(struct kv_lmdb *l, MDB_cursor **out, bool *own)
+{
+	MDB_txn *txn;
+	int rc = reader(l, &txn);
+
+	if (rc < 0)
+		return rc;
+	*own = txn == l->write;
+	if (*own)
+		return translate(mdb_cursor_open(txn, l->dbi, out));
+	rc = l->cursor ? mdb_cursor_renew(txn, l->cursor) : mdb_cursor_open(txn, l->dbi, &l->cursor);
+	*out = l->cursor;
+	return translate(rc);
+}
+
+static int lmdb_seek(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value)
+{
+	MDB_val k = val(from), v;
+	MDB_cursor *c;
+	bool own;
+	int rc = cursor_for(lmdb_of(kv), &c, &own);
+
+	if (rc < 0)
+		return rc;
+	rc = mdb_cursor_get(c, &k, &v, from.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	if (rc == 0) {
+		*key = span(k);
+		*value = span(v);
+	}
+	if (own)
+		mdb_cursor_close(c);
+	return translate(rc);
+}
+
+static int lmdb_export_file(struct kv *kv, const char *path)
+{
+	int fd, rc;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	rc = translate(mdb_env_copyfd2(lmdb_of(kv)->env, fd, MDB_CP_COMPACT));
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	if (close(fd) < 0 && rc == 0)
+		rc = -errno;
+	return rc;
+}
+
+static int sync_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* The image is an LMDB file: it takes the place of the store's own by rename. */
+static int lmdb_import_file(struct kv *kv, const char *path)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	char target[PATH_MAX];
+	int rc = 0, again;
+
+	if (snprintf(target, sizeof(target), "%s/data.mdb", l->path) >= (int)sizeof(target))
+		return -ENAMETOOLONG;
+	close_env(l);
+	if (rename(path, target) < 0)
+		rc = -errno;
+	else
+		rc = sync_directory(l->path);
+	again = open_env(l);
+	return rc < 0 ? rc : again;
+}
+
+static int lmdb_no_mem(struct kv *kv, void **bytes, size_t *len)
+{
+	(void)kv;
+	(void)bytes;
+	(void)len;
+	return -ENOTSUP;
+}
+
+static int lmdb_no_import_mem(struct kv *kv, const void *bytes, size_t len)
+{
+	(void)kv;
+	(void)bytes;
+	(void)len;
+	return -ENOTSUP;
+}
+
+static void lmdb_space(struct kv *kv, uint64_t *used, uint64_t *total)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(l->env, &info);
+	mdb_env_stat(l->env, &stat);
+	*used = (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize;
+	*total = info.me_mapsize;
+}
+
+static void lmdb_close(struct kv *kv)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+
+	close_env(l);
+	free(l->path);
+	mem_free(l);
+}
+
+static const struct kv_ops ops = {
+	.close = lmdb_close,
+	.begin = lmdb_begin,
+	.commit = lmdb_commit,
+	.abort = lmdb_abort,
+	.get = lmdb_get,
+	.put = lmdb_put,
+	.del = lmdb_del,
+	.seek = lmdb_seek,
+	.export_file = lmdb_export_file,
+	.export_mem = lmdb_no_mem,
+	.import_file = lmdb_import_file,
+	.import_mem = lmdb_no_import_mem,
+	.space = lmdb_space,
+};
+
+int kv_open_lmdb(struct kv **out, const char *path, uint64_t map_bytes)
+{
+	struct kv_lmdb *l;
+	int rc;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	l = mem_new(sizeof(*l));
+	l->base.ops = &ops;
+	l->path = mem_printf("%s", path);
+	l->map_bytes = map_bytes;
+	rc = open_env(l);
+	if (rc < 0) {
+		free(l->path);
+		mem_free(l);
+		return rc;
+	}
+	*out = &l->base;
+	return 0;
+}

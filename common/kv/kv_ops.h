@@ -1,0 +1,26 @@
+/* What a backend of kv.h provides. For kv*.c only. */
+#pragma once
+
+#include "common/kv/kv.h"
+
+struct kv_ops {
+	void (*close)(struct kv *kv);
+	int (*begin)(struct kv *kv);
+	int (*commit)(struct kv *kv);
+	void (*abort)(struct kv *kv);
+	int (*get)(struct kv *kv, struct kv_span key, struct kv_span *value);
+	int (*put)(struct kv *kv, struct kv_span key, struct kv_span value);
+	int (*del)(struct kv *kv, struct kv_span key);
+	int (*seek)(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value);
+	int (*export_file)(struct kv *kv, const char *path);
+	int (*export_mem)(struct kv *kv, void **bytes, size_t *len);
+	int (*import_file)(struct kv *kv, const char *path);
+	int (*import_mem)(struct kv *kv, const void *bytes, size_t len);
+	void (*space)(struct kv *kv, uint64_t *used, uint64_t *total);
+};
+
+/* Embedded first in each backend's struct. */
+struct kv {
+	const struct kv_ops *ops;
+	bool in_transaction;
+};

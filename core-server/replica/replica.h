@@ -1,0 +1,47 @@
+/* The replica protocol of one core server (design section 5): versions, predecessors, AHEAD, seals,
+ * closed, installs, lists, space. Pure: store beneath, struct env around. One owner loop.
+ *
+ * Two rules: only a lease holder, in its epoch, changes what this server holds; and no block is
+ * never zeros unless the server was told it holds the file completely (files created after it
+ * registered, `complete_from`, or MSG_CLOSE with complete = 1). */
+#pragma once
+
+#include "common/base/env.h"
+#include "common/wire/msg.h"
+#include "core-server/store/store.h"
+
+struct replica;
+
+/* Planted bugs, for the simulator's own tests: each breaks one rule and must be found. */
+enum replica_bug {
+	REPLICA_BUG_NO_CLOSED = 1,        /* A1: rank ignores closed */
+	REPLICA_BUG_ACK_AFTER_SEAL = 2,   /* A2: acks of a lower epoch still leave after a seal */
+	REPLICA_BUG_DUP_ACKED_EARLY = 4,  /* A6: a repeated version is acked before it is durable */
+	REPLICA_BUG_BLANK_COUNTS = 8,     /* A8: unknown blocks are served as zeros */
+	REPLICA_BUG_SERVES_FENCED = 16,   /* A10: reads go on without a session */
+	REPLICA_BUG_INSTALL_BLIND = 32,   /* B2: install does not look at the target's version */
+};
+
+struct replica_config {
+	server_id_t server;
+	unsigned bugs;
+};
+
+struct replica *replica_new(struct env *env, struct store *store, const struct replica_config *c);
+void replica_free(struct replica *r);
+
+/* A message for this server: data path or MSG_TYPE_forget. Others are ignored and counted. */
+void replica_recv(struct replica *r, const struct msg *m);
+/* The peer's connection is gone: its unused grants come back after a while. */
+void replica_peer_down(struct replica *r, server_id_t peer);
+/* Until when this server has a session (0: none): set by the session client. */
+void replica_set_session(struct replica *r, nsec_t valid_until, uint64_t complete_from);
+nsec_t replica_tick(struct replica *r, nsec_t now); /* returns when it wants to be called next */
+
+struct replica_stats {
+	uint64_t writes, reads, installs, seals, refused, bad_pages, repaired, scrubbed, malformed;
+	uint64_t files_deleted;
+};
+void replica_get_stats(const struct replica *r, struct replica_stats *out);
+/* Starts a full scrub pass; progress in the stats. */
+void replica_scrub(struct replica *r);

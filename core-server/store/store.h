@@ -1,0 +1,151 @@
+/* The block store: versioned, checksummed, sparse blocks that survive a power cut at any
+ * instruction (design section 8).
+ *
+ * Pure apart from struct disk and struct kv, which come from the caller: the simulator runs this
+ * code on disks that tear, lose and rot. One owner loop. Formats stand at the top of the .c files.
+ *
+ * - journal.c: records with checksums, group commit; a record says up to where the journal was
+ *   durable when it was written, so that a torn tail and damage in the middle can be told apart;
+ * - small writes live in the journal and in memory until a checkpoint redoes them in place; large
+ *   ones go to newly allocated space at once and their record commits them;
+ * - index.c: block records (extents, page checksums, version, closed) and file records in the kv,
+ *   moved there by checkpoints;
+ * - space.c: allocator, grants, reserve.
+ *
+ * Writes of one block are applied in the order submitted; a write's done() is called when it and
+ * everything submitted before it for that block and file is durable. Reads see durable data only.
+ * A failed sync or journal write is final: the store answers ERR -EIO from then on (P1, A13). */
+#pragma once
+
+#include "common/base/iobuf.h"
+#include "common/base/types.h"
+#include "common/disk/disk.h"
+#include "common/kv/kv.h"
+#include "common/wire/stale.h"
+
+struct store;
+
+struct store_config {
+	uint64_t journal_bytes;     /* default 256 MiB */
+	uint64_t data_bytes_max;    /* 0: what the file system gives */
+	uint64_t cache_bytes;       /* pages waiting for a checkpoint; default 128 MiB */
+	uint32_t large_bytes;       /* writes from this size on go to new space; default 64 KiB */
+	nsec_t (*now)(void *ctx);
+	void *ctx;
+};
+
+/* Formats an empty store. `cluster` is kept and compared at open. */
+MUST_CHECK int store_format(struct disk *disk, struct kv *kv, uint64_t cluster, server_id_t server,
+                            const struct store_config *config);
+/* Opens, replays the journal and raises the start counter. Asynchronous: done(ctx, rc) once it
+ * serves. ERR_VERSION, ERR_CORRUPT, -EEXIST (foreign cluster or server), -EIO; `why` (static or in
+ * the store) says what and where. */
+void store_open(struct store **out, struct disk *disk, struct kv *kv, uint64_t cluster,
+                server_id_t server, const struct store_config *config,
+                void (*done)(void *ctx, int rc), void *done_ctx);
+const char *store_why(const struct store *s); /* sentence for the last fatal error */
+void store_close(struct store *s); /* at once, without checkpoint: as a crash, but frees memory */
+void store_checkpoint(struct store *s, void (*done)(void *ctx, int rc), void *ctx);
+/* Does what is due (checkpoints, background work); returns when it wants to be called next. */
+nsec_t store_tick(struct store *s, nsec_t now);
+
+/* --- what the store knows of a file: one durable record per file --- */
+struct store_file {
+	uint64_t seal;
+	uint64_t closed;
+	uint64_t map;       /* map version the file is placed by; 0: unknown yet */
+	bool complete;      /* the holder said: everything of the file that belongs here is here */
+	unsigned exceptions;       /* blocks for which `closed` does not count, ascending */
+	uint64_t *exception;
+};
+
+struct store_block {
+	struct version version;    /* of the durable state; VERSION_NONE if there is no record */
+	uint64_t closed;           /* the block's own */
+	bool exists;               /* a record is there */
+	bool holes;                /* all of it is a hole */
+};
+
+/* Durable state; false if there is no record. Exceptions point into the store, until its next call. */
+bool store_get_file(struct store *s, file_id_t file, struct store_file *out);
+bool store_get_block(struct store *s, file_id_t file, uint64_t block, struct store_block *out);
+/* First block record of the file at or after `from` (ATTR comes last); false at the end. */
+bool store_next_block(struct store *s, file_id_t file, uint64_t from, uint64_t *block,
+                      struct store_block *out);
+/* First file with a record above `after`; 0 at the end. */
+file_id_t store_next_file(struct store *s, file_id_t after);
+
+/* --- changes: each is one atomic, durable journal transaction --- */
+enum store_op {
+	STORE_WRITE,   /* data or zeros into one block, new version; also raises the file's seal */
+	STORE_INSTALL, /* as MSG_INSTALL: pages set, pages zeroed, version and closed replaced */
+	STORE_FILE,    /* replaces the file record */
+	STORE_DELETE,  /* forgets the file and all its blocks */
+};
+
+struct store_req {
+	enum store_op op;
+	file_id_t file;
+	uint64_t block;
+	uint8_t block_shift;
+	bool zero;              /* WRITE: zero the range, no data */
+	uint32_t off, len;      /* WRITE */
+	struct slice data;      /* WRITE, INSTALL: the store takes its own references */
+	const uint8_t *sums;    /* WRITE: of pages wholly inside; INSTALL: of pages set. Copied. */
+	struct span set, zeroed; /* INSTALL: page bits. Copied. */
+	struct version version; /* WRITE, INSTALL: the block's new version */
+	uint64_t closed;        /* INSTALL: the block's new closed */
+	uint64_t seal;          /* WRITE, INSTALL: the file's seal becomes at least this */
+	uint64_t map;           /* WRITE, INSTALL: recorded when the file is new here */
+	const struct store_file *record; /* FILE. Copied. */
+	uint64_t grant_bytes;   /* how much of a space grant this write may use up */
+	void (*done)(struct store_req *req); /* durable, or `result` says why not: -ENOSPC, -EIO, */
+	int result;             /* ERR_CORRUPT (sum mismatch of given data, or a bad page beneath a
+	                           partial write: the page's block and number are in bad_*) */
+	uint32_t bad_page;
+	void *backend[8];
+};
+/* done() is never called from inside. The req is the caller's and stays valid until then. */
+void store_submit(struct store *s, struct store_req *req);
+
+/* --- reads --- */
+struct store_read {
+	file_id_t file;
+	uint64_t block;
+	uint8_t block_shift;
+	uint32_t off, len;      /* multiples of PAGE_BYTES */
+	bool sums_only;
+	/* filled in: */
+	struct store_block at;  /* the version these pages belong to: one atomic state */
+	struct slice data;      /* present pages in order; the caller drops data.buf's reference */
+	uint8_t present[BLOCK_PAGES_MAX / 8];
+	uint64_t *sums;         /* of present pages, malloc'ed; the caller frees */
+	uint32_t present_pages;
+	void (*done)(struct store_read *r);
+	int result;             /* 0, -EIO, ERR_CORRUPT with bad_page: the page fails its checksum */
+	uint32_t bad_page;
+	void *backend[8];
+};
+void store_read(struct store *s, struct store_read *r);
+
+/* --- space --- */
+struct store_space {
+	uint64_t total, free;   /* free: after the reserve and what is promised */
+	uint64_t granted;       /* promised to peers, not used yet */
+	uint64_t reserve;
+};
+void store_get_space(struct store *s, struct store_space *out);
+/* Promises up to `want` bytes: returns what it gives, 0 when full. */
+uint64_t store_grant(struct store *s, uint64_t want);
+void store_grant_return(struct store *s, uint64_t bytes);
+
+uint64_t store_start_counter(const struct store *s);
+uint64_t store_journal_position(const struct store *s); /* durable, grows for ever */
+/* Blocks that replay found damaged (a bad record with valid ones behind it). They are listed with
+ * VERSION_NONE, not complete, and the file's record loses `complete`. Count since open. */
+uint64_t store_damaged(const struct store *s);
+
+/* Scrub: verifies the next page-checksummed block at or after the cursor in the background of
+ * reads; done(ctx, rc, file, block, bad_page). rc -ENOENT: end reached, cursor wraps. */
+void store_scrub_next(struct store *s, void (*done)(void *ctx, int rc, file_id_t file,
+                      uint64_t block, uint32_t bad_page), void *ctx);

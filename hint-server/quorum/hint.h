@@ -1,0 +1,72 @@
+/* One hint server: a vote of the quorum cache, the leader's duties when it leads, and a relay.
+ * Pure: raft by raft_step(), log and snapshots through struct disk, catalog in a struct kv.
+ *
+ * Layers beneath: catalog/ (the replicated state machine), quorum/log.c (entries, term, vote on
+ * disk), quorum/raft.c (drives raft_step), quorum/read_index.c, quorum/sessions.c (liveness,
+ * expiry), quorum/leases.c (shared leases and recalls: volatile, the leader's own). */
+#pragma once
+
+#include "common/base/env.h"
+#include "common/disk/disk.h"
+#include "common/kv/kv.h"
+#include "common/topology/map.h"
+#include "common/wire/msg.h"
+
+#define HINT_VOTERS_MAX 15
+
+struct hint;
+
+enum hint_bug {
+	HINT_BUG_OLD_LEADER_ACKS = 1,  /* A10b: heartbeats answered without a confirming round */
+	HINT_BUG_READ_LOCAL = 2,       /* A14: queries answered without the read index */
+	HINT_BUG_NO_SLOTS = 4,         /* B5: a repeated change is applied again */
+	HINT_BUG_NO_RECALL = 8,        /* directory changes do not wait for cached entries */
+	HINT_BUG_EPOCH_KEPT = 16,      /* P2: a recovery gets the old epoch */
+	HINT_BUG_SYNC_RETRIED = 32,    /* A13: a failed log sync is retried */
+	HINT_BUG_GC_STALE = 64,        /* A15: the collector is answered without the read index */
+};
+
+struct hint_config {
+	server_id_t server;
+	uint64_t cluster;
+	unsigned voters;
+	struct {
+		server_id_t id;
+		char addr[64];
+		bool vote;
+	} voter[HINT_VOTERS_MAX];
+	unsigned sites;                /* as configured: they seed the map */
+	struct map_site site[SITES_MAX];
+	nsec_t session_timeout;        /* T, default 5 s */
+	nsec_t margin;                 /* default T / 10 */
+	nsec_t shared_timeout;         /* R, default 0.8 s */
+	nsec_t election_timeout;       /* default 500 ms */
+	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
+	char snapshot_dir[256];        /* "" : snapshots in memory (simulator) */
+	unsigned bugs;
+};
+
+/* Formats the vote of a new cluster: every voter starts from the same first configuration. */
+MUST_CHECK int hint_format(struct disk *disk, struct kv *kv, const struct hint_config *c);
+/* Opens log and catalog. ERR_CORRUPT, ERR_VERSION, -EIO; why() says what and where. */
+MUST_CHECK int hint_new(struct hint **out, struct env *env, struct disk *disk, struct kv *kv,
+                        const struct hint_config *c, const char **why);
+void hint_free(struct hint *h);
+
+/* Any message that arrives here: for this server, or to pass on. */
+void hint_recv(struct hint *h, const struct msg *m);
+void hint_peer_up(struct hint *h, server_id_t peer);
+void hint_peer_down(struct hint *h, server_id_t peer);
+nsec_t hint_tick(struct hint *h, nsec_t now);
+
+struct hint_status {
+	bool leader;
+	server_id_t leader_id;         /* 0: unknown */
+	uint64_t term, commit, applied;
+	unsigned voters, voters_heard;
+	bool failed;                   /* its disk is out of service */
+};
+void hint_get_status(const struct hint *h, struct hint_status *out);
+/* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed. */
+char *hint_status_json(struct hint *h);
+char *hint_file_json(struct hint *h, struct span path); /* `file show`; NULL: no such file */
