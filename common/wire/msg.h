@@ -123,7 +123,7 @@ enum status {
 	/* --- catalog: queries (leader, read index) --- */ \
 	M(q_lookup, 80, MSG_DIR_NAME) /* -> r_inode */ \
 	M(q_inode, 81, MSG_INO) /* -> r_inode */ \
-	M(q_readdir, 82, MSG_READDIR) /* -> r_dirents */ \
+	M(q_readdir, 82, MSG_READDIR) /* -> r_dirents; "." and ".." come first, next 0 at the end */ \
 	M(q_readlink, 83, MSG_INO) /* -> r_bytes */ \
 	M(q_getxattr, 84, MSG_INO_NAME) /* -> r_bytes */ \
 	M(q_listxattr, 85, MSG_INO) /* -> r_bytes: names, each ended by NUL */ \
@@ -268,13 +268,16 @@ enum status {
 	X(u64, mtime) X(u64, ctime)
 #define MSG_OP_SETXATTR(X) \
 	OP_FIELDS(X) X(u64, ino) X(span, name) X(span, value) X(u32, flags) X(u64, now)
-/* repair = 1: asked for by the background repairer, yields at once. */
-#define MSG_OP_LEASE(X) OP_FIELDS(X) X(u64, ino) X(u8, mode) X(u8, repair)
+/* repair = 1: asked for by the background repairer, yields at once. above: the highest seal the
+ * asker met on a core server (0: none); a new epoch will be above it (trap A8d). */
+#define MSG_OP_LEASE(X) OP_FIELDS(X) X(u64, ino) X(u8, mode) X(u8, repair) X(u64, above)
 /* Gives an exclusive lease back (to: what is kept, shared or none), with the attributes as of now
  * and the stale runs (stale.h). clean = 0: exceptions are left, the next grant recovers. */
 #define MSG_OP_RELEASE(X) \
 	OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u8, to) X(u8, clean) X(u64, size) X(u64, atime) \
 	X(u64, mtime) X(u64, ctime) X(span, stale)
+/* locks: those the old session held here, CATALOG_RECLAIM_LOCK_BYTES each (catalog.h): u64 owner,
+ * u64 start, u64 end, u32 pid, u8 type, u8 flavour. epoch 0: no exclusive lease was held. */
 #define MSG_OP_RECLAIM(X) OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u64, old_session) X(span, locks)
 /* [start, end], end inclusive; type: F_RDLCK, F_WRLCK, F_UNLCK; flavour: enum lock_flavour. */
 #define MSG_LOCK(X) \
