@@ -33,10 +33,9 @@ static struct kv_lmdb *lmdb_of(struct kv *kv)
 	return container_of(kv, struct kv_lmdb, base);
 }
 
+/* Our code for LMDB's: its own are below -30000, the system's are positive. Ours pass through. */
 static int translate(int rc)
 {
-	if (rc <= 0 && rc > MDB_KEYEXIST)
-		return rc;
 	switch (rc) {
 	case MDB_NOTFOUND:
 		return -ENOENT;
@@ -51,7 +50,7 @@ static int translate(int rc)
 	case MDB_VERSION_MISMATCH:
 		return ERR_VERSION;
 	default:
-		return rc > 0 ? -rc : -EIO;
+		return rc > 0 ? -rc : rc < -30000 ? -EIO : rc;
 	}
 }
 
