@@ -76,10 +76,9 @@ static int reader(struct kv_lmdb *l, MDB_txn **out)
 {
 	int rc;
 
-	if (l->write) {
-		*out = l->write;
+	*out = l->write;
+	if (l->write)
 		return 0;
-	}
 	if (!l->read_live) {
 		rc = l->read ? mdb_txn_renew(l->read) : mdb_txn_begin(l->env, NULL, MDB_RDONLY, &l->read);
 		if (rc != 0)
