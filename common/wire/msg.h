@@ -291,7 +291,8 @@ enum status {
 #define MSG_R_INODE(X) REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X)
 #define MSG_R_BYTES(X) REPLY_FIELDS(X) X(u8, meta) X(u64, next) X(span, bytes)
 #define MSG_R_SESSION(X) \
-	REPLY_FIELDS(X) X(u64, given) X(u32, session_ms) X(u32, margin_ms) X(u64, map) X(u64, files_complete_from)
+	REPLY_FIELDS(X) X(u64, given) X(u32, session_ms) X(u32, margin_ms) X(u64, map) \
+	X(u64, files_complete_from)
 /* recover = 1: this is a recovery, with the new epoch; the holder must seal and compare before it
  * serves. Otherwise stale says what lags (stale.h), and size and times are the truth. */
 #define MSG_R_LEASE(X) \
@@ -343,7 +344,8 @@ struct msg {
 	enum msg_type type;
 	server_id_t src;
 	server_id_t dst;
-	server_id_t via; /* not on the wire: the neighbour to hand it to; 0: dst itself */
+	server_id_t via; /* not on the wire. Sending: the neighbour to hand it to; 0: dst itself.
+	                    Received: the neighbour it came from, so a reply's via is the request's */
 	uint64_t id; /* request id; a reply repeats it */
 	struct slice payload;
 	union {
@@ -359,6 +361,7 @@ size_t msg_head_bytes(const struct msg *m);
 void msg_encode(const struct msg *m, uint8_t *out);
 
 struct frame_info {
+	uint16_t type; /* as the peer says: any number */
 	uint32_t body_bytes;
 	uint32_t payload_bytes;
 };

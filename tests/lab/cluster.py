@@ -1,0 +1,289 @@
+"""A whole cluster of real servers on this machine, for the demo and the lab.
+
+Every site is its own L3 network on the loopback device: site i uses 127.i.0.0/16. Servers are
+ordinary processes with config files a person would write, all below one directory:
+
+    DIR/<site>/<server>.conf   its configuration
+    DIR/<site>/<server>/       its disk
+    DIR/<site>/<server>.log    its log; .pid its process
+    DIR/<site>/mnt             the datastore, mounted by the site's access server
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+SITES = ["hiroshima", "kanazawa", "nara", "osaka", "sapporo"]
+PROGRAM = {"core": "distcloud-core", "hint": "distcloud-hint", "access": "distcloud-access"}
+PORT = {"core": 7100, "hint": 7200, "access": 7300}
+
+
+class Failure(Exception):
+    """Something did not happen in time, or came out wrong; the text says what."""
+
+
+def wait_for(what, condition, seconds=30.0, every=0.05):
+    """Waits until condition() is true; its last value. Failure after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(every)
+
+
+class Server:
+    def __init__(self, cluster, site, kind, number):
+        self.cluster, self.site, self.kind, self.number = cluster, site, kind, number
+        index = cluster.sites.index(site) + 1
+        place = {"core": number, "hint": 8, "access": 9}[kind]
+        self.id = index * 10 + place
+        self.name = kind + (str(number) if kind == "core" else "")
+        self.address = f"127.{index}.0.{place}:{PORT[kind]}"
+        self.base = os.path.join(cluster.root, site, self.name)
+        self.process = None
+
+    def __str__(self):
+        return f"{self.site}/{self.name}"
+
+    @property
+    def config(self):
+        return self.base + ".conf"
+
+    @property
+    def mount(self):
+        return os.path.join(self.cluster.root, self.site, "mnt")
+
+    def program(self):
+        return os.path.join(self.cluster.bindir, PROGRAM[self.kind])
+
+    def write_config(self):
+        os.makedirs(self.base, exist_ok=True)
+        lines = self.cluster.common_config()
+        lines += ["[server]", f"id = {self.id}", f"kind = {self.kind}", f"listen = {self.address}",
+                  f"directory = {self.base}"]
+        lines += [f"{k} = {v}" for k, v in self.cluster.options.get(self.kind, {}).items()]
+        if self.kind == "access":
+            os.makedirs(self.mount, exist_ok=True) if not os.path.ismount(self.mount) else None
+            lines.append(f"mount = {self.mount}")
+        with open(self.config, "w") as f:
+            f.write("\n".join(lines) + "\n")
+
+    def format(self):
+        run([self.program(), "--config", self.config, "--format"])
+
+    def pid(self):
+        """Its process, also when another run of this module started it; 0 if it is not there."""
+        try:
+            with open(self.base + ".pid") as f:
+                pid = int(f.read())
+            with open(f"/proc/{pid}/cmdline") as f:
+                return pid if self.config in f.read().split("\0") else 0
+        except (OSError, ValueError):
+            return 0
+
+    def start(self):
+        log = open(self.base + ".log", "a")
+        self.process = subprocess.Popen([self.program(), "--config", self.config],
+                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        start_new_session=True)
+        log.close()
+        with open(self.base + ".pid", "w") as f:
+            f.write(str(self.process.pid))
+
+    def running(self):
+        if self.process is not None:
+            return self.process.poll() is None
+        return self.pid() != 0
+
+    def signal(self, sig):
+        pid = self.process.pid if self.process is not None else self.pid()
+        if pid:
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                pass
+
+    def wait_gone(self, seconds=20):
+        wait_for(f"{self} to end", lambda: not self.running(), seconds)
+        self.process = None
+
+    def kill(self):
+        """As a power cut of this one server: no warning, at once."""
+        self.signal(signal.SIGKILL)
+        self.wait_gone()
+
+    def stop(self, seconds=20):
+        self.signal(signal.SIGTERM)
+        self.wait_gone(seconds)
+
+    def log_tail(self, lines=15):
+        try:
+            with open(self.base + ".log") as f:
+                return "".join(f.readlines()[-lines:])
+        except OSError:
+            return ""
+
+
+def run(args, **kw):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(args)} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+class Cluster:
+    def __init__(self, bindir, root, sites=3, cores=2, options=None):
+        self.bindir, self.root = os.path.abspath(bindir), os.path.abspath(root)
+        self.sites = SITES[:sites]
+        self.options = {"core": {"capacity": "16GiB", "journal": "256MiB"}}
+        self.options.update(options or {})
+        self.servers = []
+        for site in self.sites:
+            self.servers.append(Server(self, site, "hint", 1))
+            self.servers += [Server(self, site, "core", i + 1) for i in range(cores)]
+            self.servers.append(Server(self, site, "access", 1))
+
+    def of(self, kind=None, site=None):
+        return [s for s in self.servers if kind in (None, s.kind) and site in (None, s.site)]
+
+    def mount(self, site):
+        return os.path.join(self.root, site, "mnt")
+
+    def common_config(self):
+        lines = ["# What all servers of the cluster share.", "[cluster]", "id = 1", "name = demo", ""]
+        for i, site in enumerate(self.sites):
+            lines += [f"[site {site}]", f"id = {i + 1}", f"prefixes = 127.{i + 1}.0.0/16", ""]
+        for s in self.of("hint"):
+            lines += [f"[hint {s.id}]", f"address = {s.address}", "vote = yes", ""]
+        return lines
+
+    def write_configs(self):
+        for s in self.servers:
+            s.write_config()
+        with open(os.path.join(self.root, "distcloud.conf"), "w") as f:
+            f.write("\n".join(self.common_config()))
+
+    def formatted(self):
+        return os.path.exists(os.path.join(self.root, "formatted"))
+
+    def format(self):
+        for s in self.of("hint") + self.of("core"):
+            s.format()
+        with open(os.path.join(self.root, "formatted"), "w"):
+            pass
+
+    def start(self, seconds=30):
+        """Writes configs, formats what is new, starts all servers; ready when all mounts are."""
+        os.makedirs(self.root, exist_ok=True)
+        self.write_configs()
+        if not self.formatted():
+            self.format()
+        for s in self.servers:
+            if not s.running():
+                s.start()
+        self.wait_mounted(seconds)
+
+    def wait_mounted(self, seconds=30, sites=None):
+        for site in sites or self.sites:
+            wait_for(f"the mount of {site}", lambda: self.is_mounted(site), seconds)
+
+    def is_mounted(self, site):
+        for s in self.of("access", site):
+            if not s.running():
+                raise Failure(f"{s} ended by itself:\n{s.log_tail()}")
+        with open("/proc/self/mounts") as f:
+            if not any(line.split()[1] == self.mount(site) for line in f):
+                return False
+        try:
+            os.statvfs(self.mount(site))
+            return True
+        except OSError:
+            return False
+
+    def unmount_dead(self):
+        for site in self.sites:
+            subprocess.run(["umount", "-l", self.mount(site)], stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        for kind in ("access", "core", "hint"):
+            for s in self.of(kind):
+                s.signal(signal.SIGTERM)
+            for s in self.of(kind):
+                try:
+                    s.wait_gone(20)
+                except Failure:
+                    s.kill()
+        self.unmount_dead()
+
+    def kill_all(self):
+        """As a power cut of all sites at once."""
+        for s in self.servers:
+            s.signal(signal.SIGKILL)
+        for s in self.servers:
+            s.wait_gone()
+        self.unmount_dead()
+
+    def distcloud(self, *args):
+        return run([os.path.join(self.bindir, "distcloud"), "--config",
+                    os.path.join(self.root, "distcloud.conf"), *args], timeout=30)
+
+    def status(self):
+        return json.loads(self.distcloud("status", "--json"))
+
+    def health(self):
+        """'healthy', or what is wrong, as `distcloud status` says it."""
+        try:
+            return self.status().get("health", "no health in status")
+        except (Failure, ValueError, subprocess.TimeoutExpired) as e:
+            return f"no status: {e}"
+
+    def wait_healthy(self, seconds=60):
+        last = [""]
+
+        def healthy():
+            last[0] = self.health()
+            return last[0] == "healthy"
+        try:
+            wait_for("a healthy cluster", healthy, seconds, 0.2)
+        except Failure:
+            raise Failure(f"not healthy after {seconds} s: {last[0]}") from None
+
+    def leader(self):
+        """The hint server that leads, or None while nobody does."""
+        try:
+            leader = self.status().get("leader", 0)
+        except (Failure, ValueError, subprocess.TimeoutExpired):
+            return None
+        return next((s for s in self.of("hint") if s.id == leader), None)
+
+    def crashed(self):
+        """Servers that ended by themselves, with the end of their logs."""
+        return [f"{s}:\n{s.log_tail()}" for s in self.servers
+                if s.process is not None and s.process.poll() is not None]
+
+
+def main_guard(test, cluster):
+    """Runs test(cluster) and always leaves the machine clean; says 'ok' or what failed."""
+    code = 1
+    try:
+        test(cluster)
+        crashed = cluster.crashed()
+        if crashed:
+            raise Failure("ended by themselves: " + "\n".join(crashed))
+        print("ok")
+        code = 0
+    except Failure as e:
+        print(f"FAILED: {e}", file=sys.stderr)
+        for s in cluster.servers:
+            print(f"--- {s}\n{s.log_tail(8)}", file=sys.stderr)
+    finally:
+        for s in cluster.servers:
+            s.signal(signal.SIGKILL)
+        cluster.unmount_dead()
+    return code
