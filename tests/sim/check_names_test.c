@@ -123,7 +123,7 @@ Test(names, unknown_outcomes)
 	BROKEN("c1a=5 (1u1a ?1 l2a=0 l2a=5");
 	HOLDS("c1a=5 (1u1a ?1 e1 l2a=0");
 	HOLDS("c1a=5 (1u1a ?1 e1 l2a=5");
-	BROKEN("c1a=5 (1u1a ?1 l2a=5 e1 l2a=0");
+	BROKEN("c1a=5 (1u1a ?1 e1 l2a=5 l2a=0");
 	BROKEN("c1a=5 (1u1a ?1 l2a=0 c2a=6 l2a=0");
 	HOLDS("(1c1a ?1 l2a=7");
 }
