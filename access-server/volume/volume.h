@@ -109,6 +109,9 @@ struct vol_req {
 	nsec_t entry_valid;      /* LOOKUP (also when rc is -ENOENT), CREATE, LINK */
 	uint64_t out_handle;     /* OPEN, CREATE */
 	uint64_t out_len;        /* READ WRITE; SEEK: the offset */
+	uint64_t out_off;        /* WRITE: where the data went (VOL_F_APPEND) */
+	bool keep_cache;         /* OPEN: a data lease is held and was since the kernel's pages of */
+	                         /* the file were read: they are still good */
 	struct slice out;        /* READ data, READLINK, xattrs, dirents: one reference is the caller's */
 	struct msg_r_statfs statfs;
 	void *backend[12];       /* the volume's */
