@@ -1,0 +1,152 @@
+/* The life of a call: posted by a serving thread, submitted and answered on the loop. */
+#include "access-server/fuse/fs_internal.h"
+
+#include "common/base/mem.h"
+
+struct call *call_new(fuse_req_t fuse, enum vol_op op, uint64_t ino, size_t text_bytes)
+{
+	struct call *c = mem_new(sizeof(*c) + text_bytes);
+
+	c->fs = fuse_req_userdata(fuse);
+	c->fuse = fuse;
+	c->req.op = op;
+	c->req.ino = ino;
+	return c;
+}
+
+static void call_free(struct call *c)
+{
+	iobuf_put(c->req.data.buf);
+	iobuf_put(c->req.out.buf);
+	mem_free(c);
+}
+
+/* The interrupt letter may still be under way when the answer is out: the last of both frees. */
+void call_finish(struct call *c)
+{
+	c->replied = true;
+	c->fs->stats.in_flight--;
+	if (!c->interrupt_posted || c->interrupted)
+		call_free(c);
+}
+
+static void on_done(struct vol_req *req)
+{
+	struct call *c = container_of(req, struct call, req);
+
+	/* After this no interrupt function runs any more: libfuse holds the request's lock there. */
+	if (c->fuse)
+		fuse_req_interrupt_func(c->fuse, NULL, NULL);
+	c->reply(c);
+	if (!c->deferred)
+		call_finish(c);
+}
+
+static void deliver_call(struct letter *letter)
+{
+	struct call *c = container_of(letter, struct call, letter);
+
+	c->fs->stats.calls++;
+	c->fs->stats.in_flight++;
+	c->submitted = true;
+	c->req.done = on_done;
+	vol_submit(c->fs->volume, &c->req);
+	if (c->interrupted)
+		vol_interrupt(c->fs->volume, &c->req);
+}
+
+static void deliver_interrupt(struct letter *letter)
+{
+	struct call *c = container_of(letter, struct call, interrupt);
+
+	c->fs->stats.interrupts++;
+	c->interrupted = true;
+	if (c->replied)
+		call_free(c);
+	else if (c->submitted)
+		vol_interrupt(c->fs->volume, &c->req);
+}
+
+/* On a serving thread, under libfuse's lock of the request. The kernel sends one FUSE_INTERRUPT,
+ * but may send it again after -EAGAIN only, which we never answer. */
+static void on_interrupt(fuse_req_t fuse, void *data)
+{
+	struct call *c = data;
+
+	(void)fuse;
+	if (c->interrupt_posted)
+		return;
+	c->interrupt_posted = true;
+	mailbox_post(&c->fs->mailbox, &c->interrupt, deliver_interrupt);
+}
+
+void call_post(struct call *c, void (*reply)(struct call *c))
+{
+	c->reply = reply;
+	fuse_req_interrupt_func(c->fuse, on_interrupt, c);
+	mailbox_post(&c->fs->mailbox, &c->letter, deliver_call);
+}
+
+static void reply_nobody(struct call *c)
+{
+	(void)c;
+}
+
+void call_close_handle(struct fs *fs, uint64_t ino, uint64_t handle)
+{
+	struct call *c = mem_new(sizeof(*c));
+
+	c->fs = fs;
+	c->req.op = VOL_CLOSE;
+	c->req.ino = ino;
+	c->req.handle = handle;
+	c->reply = reply_nobody;
+	deliver_call(&c->letter);
+}
+
+void known_add(struct fs *fs, uint64_t ino)
+{
+	struct known *k;
+
+	HASH_FIND(hh, fs->known, &ino, sizeof(ino), k);
+	if (!k) {
+		k = mem_new(sizeof(*k));
+		k->ino = ino;
+		HASH_ADD(hh, fs->known, ino, sizeof(ino), k);
+		fs->stats.inodes_known++;
+	}
+	k->lookups++;
+}
+
+void known_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
+{
+	struct known *k;
+
+	HASH_FIND(hh, fs->known, &ino, sizeof(ino), k);
+	if (!k)
+		return;
+	k->lookups -= MIN(lookups, k->lookups);
+	if (k->lookups)
+		return;
+	HASH_DEL(fs->known, k);
+	mem_free(k);
+	fs->stats.inodes_known--;
+	vol_forget(fs->volume, ino);
+}
+
+void known_free(struct fs *fs)
+{
+	struct known *k, *next;
+
+	HASH_ITER(hh, fs->known, k, next) {
+		HASH_DEL(fs->known, k);
+		mem_free(k);
+	}
+}
+
+int fs_errno(int rc)
+{
+	if (rc == ERR_FENCED || rc == ERR_CORRUPT)
+		return EIO;
+	return rc < 0 && rc > -1000 ? -rc : rc == 0 ? 0 : EIO;
+}

@@ -1,0 +1,53 @@
+/* The POSIX filesystem of a datastore: libfuse's low-level interface in front of a volume.
+ *
+ * Threads read the kernel's requests, copy them into calls and post these to the loop that owns
+ * the volume; completions answer from that loop. The kernel's caches are dropped by threads of
+ * their own that serve no request (trap A11): an invalidation may wait for a page that a request
+ * holds. */
+#pragma once
+
+#include <uv.h>
+
+#include "access-server/volume/volume.h"
+
+struct fs;
+
+struct fs_config {
+	const char *mount;        /* directory; made if its parent is there */
+	unsigned threads;         /* that read requests; default 4 */
+	unsigned readahead_kib;   /* default 4096 */
+	bool debug;               /* libfuse prints every request */
+};
+
+struct fs_ops {
+	/* The mount went away without fs_stop(): somebody else unmounted it. On the loop. */
+	void (*unmounted)(void *ctx);
+	/* After requests were handed to the volume: its timers may have changed. */
+	void (*activity)(void *ctx);
+};
+
+/* Prepares everything but the mount. `loop` will own all calls. */
+MUST_CHECK int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c,
+                      const struct fs_ops *ops, void *ctx);
+/* Mounts and begins to serve `v`. A stale mount of a dead process is removed first. *why says in a
+ * sentence what failed; -ENODEV: no /dev/fuse; -EBUSY, -ENOENT, -EPERM ... */
+MUST_CHECK int fs_start(struct fs *fs, struct volume *v, const char **why);
+
+/* For struct volume_ops; cookie 0 asks for no vol_invalidated(). off: FS_ATTRIBUTES_ONLY leaves the
+ * pages alone. */
+#define FS_ATTRIBUTES_ONLY UINT64_MAX
+void fs_invalidate(struct fs *fs, uint64_t ino, uint64_t off, uint64_t len, uint64_t cookie);
+void fs_invalidate_entry(struct fs *fs, uint64_t dir, struct span name, uint64_t cookie);
+
+/* Has the kernel write its dirty pages and unmounts if nobody has anything open; `done` on the loop,
+ * `free` says so. Requests are served on. */
+void fs_quiesce(struct fs *fs, void (*done)(void *ctx, bool free), void *ctx);
+/* Ends the mount whoever uses it, and the threads; `done` on the loop, then fs_free(). Calls that
+ * the volume still holds are never answered. */
+void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx);
+void fs_free(struct fs *fs);
+
+struct fs_stats {
+	uint64_t calls, in_flight, inodes_known, invalidations, interrupts;
+};
+void fs_get_stats(const struct fs *fs, struct fs_stats *out);

@@ -1,0 +1,227 @@
+/* Mount, serving threads, and the words with the kernel that libfuse 3.14 does not speak. */
+#include "access-server/fuse/fs_internal.h"
+
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "access-server/fuse/mount.h"
+#include "common/base/mem.h"
+
+/* Newer than this system's linux/fuse.h: shared mappings of files opened with FOPEN_DIRECT_IO. */
+#define FUSE_INIT_ALLOW_MMAP ((uint64_t)1 << 36)
+
+/* What is asked of the kernel beyond libfuse's flags:
+ * PARALLEL_DIROPS     libfuse 3.14.0 has it in its API and forgets to send it;
+ * HANDLE_KILLPRIV_V2  otherwise every write(2) asks for security.capability first;
+ * ALLOW_MMAP          a file open with O_DIRECT or O_APPEND can be mapped through that handle. */
+#define FLAGS_MORE (FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_ALLOW_MMAP)
+
+static _Thread_local const struct fuse_in_header *raw_request;
+
+const struct fuse_in_header *fs_raw_request(void)
+{
+	return raw_request;
+}
+
+/* FUSE_INIT is the first request of a connection, answered by the same thread. */
+static void add_flags(struct fs *fs, const struct iovec *iov, int n)
+{
+	const struct fuse_out_header *head = iov[0].iov_base;
+	struct fuse_init_out *out;
+	uint64_t flags;
+
+	if (n != 2 || head->error || iov[1].iov_len < sizeof(*out))
+		return;
+	out = iov[1].iov_base;
+	flags = fs->kernel_flags & FLAGS_MORE;
+	out->flags |= (uint32_t)flags;
+	if (fs->kernel_flags & FUSE_INIT_EXT) {
+		out->flags |= FUSE_INIT_EXT;
+		out->flags2 |= (uint32_t)(flags >> 32);
+	}
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int n, void *ctx)
+{
+	const struct fuse_in_header *in = raw_request;
+	const struct fuse_out_header *out = iov[0].iov_base;
+
+	if (in && in->opcode == FUSE_INIT && out->unique == in->unique)
+		add_flags(ctx, iov, n);
+	return writev(fd, iov, n);
+}
+
+static ssize_t io_read(int fd, void *buf, size_t len, void *ctx)
+{
+	(void)ctx;
+	return read(fd, buf, len);
+}
+
+static void op_init(void *ctx, struct fuse_conn_info *conn)
+{
+	struct fs *fs = ctx;
+	const struct fuse_init_in *in = (const void *)(raw_request + 1);
+
+	fs->kernel_flags = in->flags;
+	if (in->flags & FUSE_INIT_EXT)
+		fs->kernel_flags |= (uint64_t)in->flags2 << 32;
+	conn->max_write = FS_REQUEST_BYTES_MAX;
+	conn->max_background = 256;
+	conn->congestion_threshold = 192;
+	/* The kernel's own write cache trusts its own size and times: not with several writers. */
+	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+	                          FUSE_CAP_HANDLE_KILLPRIV);
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA |
+	                               FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
+	                               FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+}
+
+static void deliver_gone(struct letter *letter);
+
+static void *serve(void *arg)
+{
+	struct fs *fs = arg;
+	struct fuse_buf buf = {0};
+
+	pthread_setname_np(pthread_self(), "fuse");
+	while (!fuse_session_exited(fs->session)) {
+		int n = fuse_session_receive_buf(fs->session, &buf);
+
+		if (n == -EINTR || n == -EAGAIN)
+			continue;
+		if (n <= 0)
+			break;
+		raw_request = buf.mem;
+		fuse_session_process_buf(fs->session, &buf);
+		raw_request = NULL;
+	}
+	free(buf.mem);
+	fuse_session_exit(fs->session);
+	if (__atomic_add_fetch(&fs->threads_ended, 1, __ATOMIC_ACQ_REL) == fs->threads)
+		mailbox_post(&fs->mailbox, &fs->gone, deliver_gone);
+	return NULL;
+}
+
+static void on_mailbox_closed(void *ctx)
+{
+	struct fs *fs = ctx;
+
+	fs->stop_done(fs->stop_ctx);
+}
+
+/* No thread of ours is left that could post; what was posted is delivered by the closing. */
+static void stop_now(struct fs *fs)
+{
+	mailbox_close(&fs->mailbox, on_mailbox_closed, fs);
+}
+
+static void deliver_gone(struct letter *letter)
+{
+	struct fs *fs = container_of(letter, struct fs, gone);
+
+	for (unsigned i = 0; i < fs->threads; i++)
+		pthread_join(fs->thread[i], NULL);
+	invalidators_stop(fs);
+	fs->mounted = false;
+	fs->gone_seen = true;
+	if (fs->stop_done)
+		stop_now(fs);
+	else if (!fs->stopping)
+		fs->ops->unmounted(fs->ctx);
+}
+
+static void on_drained(void *ctx)
+{
+	struct fs *fs = ctx;
+
+	fs->ops->activity(fs->ctx);
+}
+
+int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const struct fs_ops *ops,
+           void *ctx)
+{
+	struct fs *fs = mem_new(sizeof(*fs));
+	int rc;
+
+	fs->config = *c;
+	fs->ops = ops;
+	fs->ctx = ctx;
+	if (!fs->config.threads)
+		fs->config.threads = 4;
+	fs->config.threads = MIN(fs->config.threads, FS_THREADS_MAX);
+	if (!fs->config.readahead_kib)
+		fs->config.readahead_kib = 4096;
+	rc = mailbox_open(&fs->mailbox, loop, on_drained, fs);
+	if (rc < 0) {
+		mem_free(fs);
+		return rc;
+	}
+	*out = fs;
+	return 0;
+}
+
+static struct fuse_session *new_session(struct fs *fs)
+{
+	char options[256];
+	char *argv[] = {"distcloud-access", "-o", options, fs->config.debug ? "-d" : NULL, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(fs->config.debug ? 4 : 3, argv);
+	struct fuse_lowlevel_ops ops = {.init = op_init};
+
+	/* default_permissions: the kernel checks modes; root's mount may carry devices and setuid. */
+	snprintf(options, sizeof(options), "fsname=distcloud,subtype=distcloud,default_permissions%s",
+	         geteuid() == 0 ? ",allow_other,suid,dev" : "");
+	fs_fill_ops(&ops);
+	fs_fill_data_ops(&ops);
+	return fuse_session_new(&args, &ops, sizeof(ops), fs);
+}
+
+static int prepare_mount_point(struct fs *fs, const char **why)
+{
+	int rc = mount_path(fs->config.mount, fs->path, sizeof(fs->path));
+
+	*why = "the directory above the mount point cannot be reached";
+	if (rc < 0)
+		return rc;
+	*why = "a stale mount of an earlier process cannot be detached";
+	rc = mount_clean(fs->path);
+	if (rc < 0)
+		return rc;
+	*why = "the mount point cannot be created";
+	return mkdir(fs->path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static const struct fuse_custom_io custom_io = {.read = io_read, .writev = io_writev};
+
+int fs_start(struct fs *fs, struct volume *v, const char **why)
+{
+	int rc = prepare_mount_point(fs, why);
+
+	if (rc < 0)
+		return rc;
+	fs->volume = v;
+	fs->session = new_session(fs);
+	*why = "libfuse refuses its options";
+	if (!fs->session)
+		return -EINVAL;
+	*why = "mounting failed: is /dev/fuse there, and are you root or in group fuse?";
+	if (fuse_session_mount(fs->session, fs->path) != 0)
+		return errno ? -errno : -EIO;
+	fs->mounted = true;
+	rc = mount_find(fs->path, &fs->connection);
+	*why = "out of threads or memory";
+	if (rc == 0)
+		rc = fuse_session_custom_io(fs->session, &custom_io, fuse_session_fd(fs->session));
+	if (rc == 0)
+		rc = invalidators_start(fs);
+	for (unsigned i = 0; i < fs->config.threads && rc == 0; i++) {
+		fs->threads = fs->config.threads;
+		rc = -pthread_create(&fs->thread[i], NULL, serve, fs);
+	}
+	if (rc < 0)
+		umount2(fs->path, MNT_FORCE | MNT_DETACH);
+	else
+		mount_set_readahead(&fs->connection, fs->config.readahead_kib);
+	return rc;
+}
