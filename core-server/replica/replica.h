@@ -3,7 +3,15 @@
  *
  * Two rules: only a lease holder, in its epoch, changes what this server holds; and no block is
  * never zeros unless the server was told it holds the file completely (files created after it
- * registered, `complete_from`, or MSG_CLOSE with complete = 1). */
+ * registered, `complete_from`, or MSG_CLOSE with complete = 1).
+ *
+ * Verdicts a requester meets, beyond those described with each message:
+ * - silence: the change is accepted and not durable yet, or a limit dropped the reply: ask again;
+ * - STALE: the catalog said the file is gone;
+ * - UNKNOWN to a read, list or write: the file is not held completely. INSTALL and SEAL work, a
+ *   READ with READ_REPAIR is answered for blocks that have a record, and CLOSE with complete = 1
+ *   ends that state;
+ * - MOVED to a CLOSE: its epoch is not the one the file is sealed at here: seal first. */
 #pragma once
 
 #include "common/base/env.h"
@@ -11,11 +19,12 @@
 #include "core-server/store/store.h"
 
 struct replica;
+struct session;
 
 /* Planted bugs, for the simulator's own tests: each breaks one rule and must be found. */
 enum replica_bug {
 	REPLICA_BUG_NO_CLOSED = 1,        /* A1: rank ignores closed */
-	REPLICA_BUG_ACK_AFTER_SEAL = 2,   /* A2: acks of a lower epoch still leave after a seal */
+	REPLICA_BUG_ACK_AFTER_SEAL = 2,   /* A2: seals wait for nothing, acks still leave after one */
 	REPLICA_BUG_DUP_ACKED_EARLY = 4,  /* A6: a repeated version is acked before it is durable */
 	REPLICA_BUG_BLANK_COUNTS = 8,     /* A8: unknown blocks are served as zeros */
 	REPLICA_BUG_SERVES_FENCED = 16,   /* A10: reads go on without a session */
@@ -28,20 +37,41 @@ struct replica_config {
 };
 
 struct replica *replica_new(struct env *env, struct store *store, const struct replica_config *c);
+/* At once; the store must be closed before, so that no completion comes any more. */
 void replica_free(struct replica *r);
+
+/* Whom to ask whether files still exist; without one nothing is ever deleted. Must outlive the
+ * replica, or be replaced by NULL before it goes. */
+void replica_set_catalog(struct replica *r, struct session *s);
 
 /* A message for this server: data path or MSG_TYPE_forget. Others are ignored and counted. */
 void replica_recv(struct replica *r, const struct msg *m);
 /* The peer's connection is gone: its unused grants come back after a while. */
 void replica_peer_down(struct replica *r, server_id_t peer);
-/* Until when this server has a session (0: none): set by the session client. */
+/* Until when this server has a session (0: none): set by the session client, at every change.
+ * complete_from (r_session): kept durably here. When it rises, the disk has lost its memory
+ * (trap A8): every file up to it counts as incomplete until a holder says otherwise. */
 void replica_set_session(struct replica *r, nsec_t valid_until, uint64_t complete_from);
-nsec_t replica_tick(struct replica *r, nsec_t now); /* returns when it wants to be called next */
+/* Returns when it wants to be called next. The store has its own store_tick(). */
+nsec_t replica_tick(struct replica *r, nsec_t now);
 
 struct replica_stats {
 	uint64_t writes, reads, installs, seals, refused, bad_pages, repaired, scrubbed, malformed;
 	uint64_t files_deleted;
 };
 void replica_get_stats(const struct replica *r, struct replica_stats *out);
+/* The store failed for good: every request is answered with DISK; leave service. */
+bool replica_disk_failed(const struct replica *r);
+
 /* Starts a full scrub pass; progress in the stats. */
 void replica_scrub(struct replica *r);
+bool replica_scrubbing(const struct replica *r);
+
+#define REPLICA_BAD_MAX 1024
+struct replica_bad {              /* a page that failed its checksum and was not repaired yet */
+	file_id_t file;
+	uint64_t block;
+	uint32_t page;
+};
+/* Up to `max` of them; returns how many are known. */
+unsigned replica_get_bad(const struct replica *r, struct replica_bad *out, unsigned max);
