@@ -1,0 +1,65 @@
+#include "common/config/config.h"
+
+#include "common/base/mem.h"
+
+#include <stdio.h>
+
+#define FILE_BYTES_LIMIT (1u << 20)
+
+/* Whole file as text; a negative errno. */
+static int read_text(const char *path, char **out)
+{
+	FILE *f = fopen(path, "re");
+	char *text;
+	size_t n;
+	int rc = 0;
+
+	if (!f)
+		return -errno;
+	text = mem_new(FILE_BYTES_LIMIT + 1);
+	n = fread(text, 1, FILE_BYTES_LIMIT + 1, f);
+	if (ferror(f))
+		rc = -EIO;
+	else if (n > FILE_BYTES_LIMIT)
+		rc = -EFBIG;
+	fclose(f);
+	if (rc < 0) {
+		mem_free(text);
+		return rc;
+	}
+	text[n] = '\0';
+	*out = text;
+	return 0;
+}
+
+int config_load(struct config *c, const char *path, char *why, size_t why_size)
+{
+	char *text = NULL;
+	int rc = read_text(path, &text);
+
+	if (rc < 0) {
+		snprintf(why, why_size, "%s: cannot be read: %s", path, err_text(rc));
+		return rc;
+	}
+	rc = config_parse(c, text, path, why, why_size);
+	mem_free(text);
+	return rc;
+}
+
+int config_load_server(struct config *c, const char *path, enum server_kind kind, char *why,
+                       size_t why_size)
+{
+	int rc = config_load(c, path, why, why_size);
+
+	if (rc < 0)
+		return rc;
+	if (c->kind == kind)
+		return 0;
+	if (c->kind == 0)
+		snprintf(why, why_size, "%s: has no [server] section; add one with kind = %s", path,
+		         config_kind_name(kind));
+	else
+		snprintf(why, why_size, "%s: is for a server of kind %s; this program wants kind = %s", path,
+		         config_kind_name(c->kind), config_kind_name(kind));
+	return -EINVAL;
+}

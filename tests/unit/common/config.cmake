@@ -1,0 +1,1 @@
+dc_unit_test(unit_config config.c LIBS dc_config)
