@@ -67,6 +67,17 @@ struct hint_status {
 	bool failed;                   /* its disk is out of service */
 };
 void hint_get_status(const struct hint *h, struct hint_status *out);
-/* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed. */
+/* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed:
+ * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
+ *  "map", "margin": how many more voters may fail, "warnings": [text],
+ *  "votes": [{"id", "site", "vote": bool, "heard": bool}],
+ *  "servers": [{"id", "kind": "core"|"access", "site", "addr", "state": "up"|"lapsed"|"ended"|"blank",
+ *               "total", "free", "stale_blocks", "session"}],
+ *  "files": {"total", "stale", "unclean", "orphans", "held"}}
+ * healthy: all voters heard, every registered core and access server up, no stale or unclean file,
+ * no stale blocks reported by a holder. */
 char *hint_status_json(struct hint *h);
-char *hint_file_json(struct hint *h, struct span path); /* `file show`; NULL: no such file */
+/* `file show`; NULL: no such file. {"path", "ino", "type", "size", "state": [text], "block_bytes",
+ *  "map", "home": site name, "sites": [names], "holder": server id or 0, "epoch", "stale_runs":
+ *  [{"first", "last", "site"}]}; size as the catalog knows it, the holder's when it answers. */
+char *hint_file_json(struct hint *h, struct span path);
