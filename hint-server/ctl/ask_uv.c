@@ -1,0 +1,150 @@
+#include "hint-server/ctl/ask.h"
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/net/net.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* Administrators' ids are drawn from the upper half, away from any configured server's. */
+#define ADMIN_ID_FIRST 0x80000000u
+
+struct ask {
+	uv_loop_t loop;
+	struct net *net;
+	uv_timer_t timer;
+	bool stopped;
+	/* the question under way */
+	struct msg request;
+	uint64_t id;
+	bool sent, answered, late;
+	enum status status;
+	json_t *reply;
+};
+
+static void send_request(struct ask *a)
+{
+	a->sent = net_send(a->net, &a->request) == 0;
+}
+
+static void on_recv(void *ctx, const struct msg *m)
+{
+	struct ask *a = ctx;
+
+	if (m->type != MSG_TYPE_admin_reply || m->id != a->id || a->answered)
+		return;
+	a->answered = true;
+	a->status = (enum status)m->admin_reply.status;
+	a->reply = json_loadb((const char *)m->admin_reply.json.p, m->admin_reply.json.len,
+	                      JSON_DECODE_ANY, NULL);
+}
+
+static void on_peer_up(void *ctx, server_id_t peer)
+{
+	struct ask *a = ctx;
+
+	if (peer == a->request.via && !a->sent)
+		send_request(a);
+}
+
+static void on_peer_down(void *ctx, server_id_t peer)
+{
+	struct ask *a = ctx;
+
+	if (peer == a->request.via)
+		a->sent = false;
+}
+
+static const struct net_ops net_ops = {
+	.recv = on_recv,
+	.peer_up = on_peer_up,
+	.peer_down = on_peer_down,
+};
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct ask *a = container_of(timer, struct ask, timer);
+
+	a->late = true;
+}
+
+int ask_new(struct ask **out, uint64_t cluster, const char *bind_addr)
+{
+	struct ask *a = mem_new(sizeof(*a));
+	uint64_t noise;
+	int rc;
+
+	if (getrandom(&noise, sizeof(noise), 0) != (ssize_t)sizeof(noise))
+		noise = (uint64_t)clock_boottime();
+	struct net_config config = {
+		.server = ADMIN_ID_FIRST | (server_id_t)(noise & 0x7ffffffeu),
+		.kind = SERVER_ADMIN,
+		.cluster = cluster,
+		.boot = noise,
+		.bind_addr = bind_addr,
+	};
+
+	rc = uv_loop_init(&a->loop);
+	if (rc < 0)
+		goto out_free;
+	rc = net_new(&a->net, &a->loop, &config, &net_ops, a);
+	if (rc < 0)
+		goto out_loop;
+	uv_timer_init(&a->loop, &a->timer);
+	a->id = noise;
+	*out = a;
+	return 0;
+
+out_loop:
+	uv_loop_close(&a->loop);
+out_free:
+	mem_free(a);
+	return rc;
+}
+
+static void on_stopped(void *ctx)
+{
+	struct ask *a = ctx;
+
+	a->stopped = true;
+}
+
+void ask_free(struct ask *a)
+{
+	net_stop(a->net, on_stopped);
+	uv_close((uv_handle_t *)&a->timer, NULL);
+	while (!a->stopped)
+		uv_run(&a->loop, UV_RUN_ONCE);
+	uv_run(&a->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&a->loop);
+	mem_free(a);
+}
+
+int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const char *verb,
+        json_t *args, nsec_t timeout, json_t **reply)
+{
+	char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+
+	*reply = NULL;
+	a->request = (struct msg){.type = MSG_TYPE_admin, .dst = dst, .via = via, .id = ++a->id};
+	a->request.admin.verb = (struct span){(const uint8_t *)verb, (uint32_t)strlen(verb)};
+	if (text)
+		a->request.admin.json = (struct span){(const uint8_t *)text, (uint32_t)strlen(text)};
+	a->sent = a->answered = a->late = false;
+	a->reply = NULL;
+	net_connect(a->net, via, addr);
+	send_request(a);
+	uv_timer_start(&a->timer, on_timer, (uint64_t)(timeout / NSEC_MSEC), 0);
+	while (!a->answered && !a->late)
+		uv_run(&a->loop, UV_RUN_ONCE);
+	uv_timer_stop(&a->timer);
+	net_disconnect(a->net, via);
+	free(text);
+	*reply = a->reply;
+	if (!a->answered)
+		return -ETIMEDOUT;
+	if (a->status != STATUS_OK)
+		return -EREMOTEIO;
+	return a->reply ? 0 : -EBADMSG;
+}

@@ -1,0 +1,36 @@
+/* The commands of `distcloud`: each asks servers and prints. */
+#pragma once
+
+#include "common/config/config.h"
+#include "hint-server/ctl/ask.h"
+
+/* Exit codes of the program, for scripts. */
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_DEGRADED = 1,    /* status: the cluster works, but something wants attention */
+	CTL_FAILED = 2,      /* no answer, or the answer was an error */
+	CTL_USAGE = 64,
+};
+
+struct ctl {
+	const struct config *config;
+	const char *config_path;
+	struct ask *ask;
+	bool json;
+};
+
+enum ctl_exit ctl_status(struct ctl *c);
+enum ctl_exit ctl_file_show(struct ctl *c, const char *path);
+enum ctl_exit ctl_site_list(struct ctl *c);
+enum ctl_exit ctl_server_list(struct ctl *c);
+enum ctl_exit ctl_scrub(struct ctl *c);
+/* Formats the directory of the server that `path` configures, by running its own program. */
+enum ctl_exit ctl_format(const char *path, const char *self);
+
+/* Asks the catalog's leader through the first hint server that answers; says why on standard error. */
+MUST_CHECK int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply);
+
+/* 1536 -> "1.5 KiB", in a buffer that lives until the fourth call after. */
+const char *ctl_size_text(uint64_t bytes);
+const char *ctl_text(const json_t *object, const char *key); /* "" if absent */
+uint64_t ctl_number(const json_t *object, const char *key);  /* 0 if absent */

@@ -1,0 +1,49 @@
+#include "hint-server/ctl/commands.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The server's program beside this one. */
+static int program_path(char *out, size_t size, const char *kind)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	*slash = '\0';
+	return snprintf(out, size, "%s/distcloud-%s", self, kind) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+enum ctl_exit ctl_format(const char *path, const char *self)
+{
+	char why[512], program[PATH_MAX];
+	struct config config;
+	int state;
+	pid_t pid;
+
+	if (config_load(&config, path, why, sizeof(why)) < 0) {
+		fprintf(stderr, "%s: %s\n", self, why);
+		return CTL_FAILED;
+	}
+	if (config.kind == 0 || config.kind == SERVER_ACCESS) {
+		fprintf(stderr, "%s: %s: only core and hint servers have a directory to format\n", self, path);
+		return CTL_FAILED;
+	}
+	if (program_path(program, sizeof(program), config_kind_name(config.kind)) < 0)
+		return CTL_FAILED;
+	pid = fork();
+	if (pid == 0) {
+		execl(program, program, "--config", path, "--format", (char *)NULL);
+		fprintf(stderr, "%s: cannot run %s: %s\n", self, program, err_text(-errno));
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &state, 0) < 0 || !WIFEXITED(state) || WEXITSTATUS(state) != 0)
+		return CTL_FAILED;
+	return CTL_OK;
+}
