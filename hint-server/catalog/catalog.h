@@ -59,7 +59,8 @@ MUST_CHECK int catalog_reload(struct catalog *c);
 void catalog_set_bugs(struct catalog *c, unsigned bugs);
 
 /* What the leader wants to know of an apply beyond the reply. Called from inside catalog_apply(),
- * on every voter; the getters may be used, nothing may be applied from within. All optional. */
+ * on every voter, half-way through the entry: take a note and look when apply has returned. All
+ * optional. */
 struct catalog_watch {
 	/* Locks of the inode went away: those who wait for one may ask again (lock_ready). */
 	void (*locks_freed)(void *ctx, uint64_t ino);
@@ -95,8 +96,8 @@ void catalog_abort(struct catalog *c);
  *   op_lease      BUSY: another session holds it exclusively (recall first). A request for SHARED
  *                 on an unclean file is granted EXCLUSIVE with recover = 1; on a clean one nobody
  *                 holds it changes nothing, granted = SHARED (the caller need not log it). The
- *                 holder asking again gets the same epoch, or, when `above` names a seal it met at
- *                 or over its epoch, a recovery above that.
+ *                 holder asking again gets the same epoch, or, when `above` names a seal it met
+ *                 over its epoch, a recovery above that.
  *   op_release    LOST: not the holder in that epoch. to = EXCLUSIVE: stores attributes and stale
  *                 runs, keeps the lease.
  *   op_reclaim    OK with granted = EXCLUSIVE (the epoch is the old one), or NONE when the old
@@ -143,8 +144,6 @@ struct catalog_session {
 	uint8_t kind;          /* enum server_kind */
 	uint64_t boot;
 	uint64_t index;        /* log entry that opened it */
-	uint64_t leases;       /* exclusive ones */
-	uint64_t locked_files;
 };
 
 bool catalog_session(struct catalog *c, session_id_t id, struct catalog_session *out);
@@ -187,7 +186,7 @@ bool catalog_lookup(struct catalog *c, uint64_t dir, struct span name, uint64_t 
 /* The file's stale map; `out` initialised by the caller, empty when there is none. */
 bool catalog_stale(struct catalog *c, uint64_t ino, struct stale_map *out);
 
-/* Files the session holds exclusively; files it has locks on. */
+/* Files the session holds exclusively; files it has locks on. session 0 has none. */
 bool catalog_lease_next(struct catalog *c, session_id_t s, uint64_t after, uint64_t *ino);
 bool catalog_locked_next(struct catalog *c, session_id_t s, uint64_t after, uint64_t *ino);
 

@@ -1,0 +1,276 @@
+/* Sessions: how a server comes, is recognised, and goes. */
+#include "hint-server/catalog/internal.h"
+
+/* --- the end --- */
+
+static void lose_leases(struct catalog *c, session_id_t s)
+{
+	uint64_t ino = 0;
+	struct inode i;
+
+	while (db_next2(c, 'h', s, ino, &ino)) {
+		if (!inode_load(c, ino, &i)) {
+			db_corrupt(c);
+			return;
+		}
+		inode_set_holder(c, &i, 0);
+		i.flags |= INO_UNCLEAN;
+		i.lost_by = s;
+		inode_store(c, &i);
+	}
+}
+
+static void lose_slots(struct catalog *c, session_id_t s)
+{
+	struct key k = key2('r', s, 0);
+	struct kv_span v;
+
+	while (db_seek(c, &k, 9, &v))
+		db_del(c, &k);
+}
+
+void session_end(struct catalog *c, const struct session_record *s)
+{
+	struct key k = key1('s', s->id);
+	struct server_record server;
+	uint64_t ino = 0;
+
+	lose_leases(c, s->id);
+	while (db_next2(c, 'k', s->id, ino, &ino))
+		locks_drop_session(c, ino, s->id);
+	lose_slots(c, s->id);
+	db_del(c, &k);
+	c->meta.sessions--;
+	meta_changed(c);
+	if (server_load(c, s->server, &server)) {
+		server.session = 0;
+		server.ended = s->id;
+		server.ended_index = c->index;
+		server_store(c, &server);
+	}
+	if (c->watch && c->watch->session_ended)
+		c->watch->session_ended(c->watch_ctx, s->id, s->server);
+}
+
+enum status op_session_end(struct catalog *c, const struct msg *op, struct catalog_reply *reply)
+{
+	struct session_record s;
+
+	(void)reply;
+	if (!session_load(c, op->op_session_end.ended, &s))
+		return STATUS_NO_SESSION;
+	session_end(c, &s);
+	return STATUS_OK;
+}
+
+/* --- the beginning --- */
+
+static bool copy_text(char *out, size_t size, struct span text)
+{
+	if (text.len >= size || (text.len > 0 && memchr(text.p, 0, text.len)))
+		return false;
+	memset(out, 0, size);
+	if (text.len > 0)
+		memcpy(out, text.p, text.len);
+	return true;
+}
+
+/* By the configured name, else by the address: a site is an L3 network. 0: neither tells. */
+static uint16_t find_site(const struct map *m, struct span name, const char *addr)
+{
+	char host[ADDR_TEXT_MAX], *end;
+
+	for (unsigned i = 0; i < m->sites && name.len > 0; i++)
+		if (strlen(m->site[i].name) == name.len &&
+		    memcmp(m->site[i].name, name.p, name.len) == 0)
+			return m->site[i].id;
+	if (name.len > 0)
+		return 0;
+	memcpy(host, addr[0] == '[' ? addr + 1 : addr, strlen(addr) + (addr[0] != '['));
+	end = strchr(host, addr[0] == '[' ? ']' : ':');
+	if (end)
+		*end = 0;
+	return map_site_of(m->site, m->sites, host);
+}
+
+static bool was_boot(const struct server_record *s, uint64_t boot)
+{
+	for (unsigned i = 0; i < SERVER_PAST_BOOTS; i++)
+		if (boot != 0 && s->past[i] == boot)
+			return true;
+	return false;
+}
+
+/* A8: every start raises the counter and the journal only grows. A counter back at its first value
+ * is a new disk, which knows that it knows nothing; any other step back is a disk that forgot. */
+static bool shows_less(const struct server_record *s, const struct msg_op_session *op)
+{
+	if (op->start <= 1)
+		return false;
+	if (op->start < s->start || op->journal < s->journal)
+		return true;
+	return op->start == s->start && op->boot != s->boot;
+}
+
+static bool same_weight(uint32_t now, uint32_t then)
+{
+	uint32_t gap = now > then ? now - then : then - now;
+
+	/* Small changes of capacity are not worth a map version. */
+	return gap <= then / 8;
+}
+
+static uint32_t weight_of(uint64_t total)
+{
+	uint64_t gib = total >> 30;
+
+	return (uint32_t)MIN(MAX(gib, (uint64_t)1), (uint64_t)UINT32_MAX);
+}
+
+/* Puts the server into the map: a new version unless it is there just so. */
+static enum status enter_map(struct catalog *c, const struct server_record *s)
+{
+	const struct map_server *old = map_find_server(c->map, s->id);
+	uint32_t weight = weight_of(s->total);
+	struct map *next;
+	unsigned at = 0;
+
+	if (old && old->site == s->site && strcmp(old->addr, s->addr) == 0 &&
+	    same_weight(weight, old->weight))
+		return STATUS_OK;
+	if (!old && c->map->servers == SERVERS_MAX)
+		return STATUS_NO_SPACE;
+	next = map_copy(c->map, c->map->servers + 1);
+	while (at < next->servers && next->server[at].id < s->id)
+		at++;
+	if (!old) {
+		memmove(&next->server[at + 1], &next->server[at],
+		        (next->servers - at) * sizeof(next->server[0]));
+		next->servers++;
+	}
+	next->server[at] = (struct map_server){.id = s->id, .site = s->site, .weight = weight};
+	memcpy(next->server[at].addr, s->addr, sizeof(s->addr));
+	next->version++;
+	map_publish(c, next);
+	return STATUS_OK;
+}
+
+enum status op_map(struct catalog *c, const struct msg *op, struct catalog_reply *reply)
+{
+	const struct map_server *old = map_find_server(c->map, op->op_map.server);
+	struct map *next;
+	size_t at;
+
+	(void)reply;
+	if (op->op_map.map != c->meta.map)
+		return STATUS_MOVED;
+	if (!old)
+		return STATUS_NOT_FOUND;
+	at = (size_t)(old - c->map->server);
+	next = map_copy(c->map, c->map->servers);
+	memmove(&next->server[at], &next->server[at + 1],
+	        (next->servers - at - 1) * sizeof(next->server[0]));
+	next->servers--;
+	next->version++;
+	map_publish(c, next);
+	return STATUS_OK;
+}
+
+/* Whether the server may have a session, from what is remembered; *s takes what it shows.
+ * repeated: this very process has a session. */
+static enum status recognise(struct catalog *c, const struct msg_op_session *op,
+                             struct server_record *s, const char *addr, bool repeated)
+{
+	bool known = s->id != 0, core = op->kind == SERVER_CORE;
+
+	if (known && s->kind != op->kind)
+		return STATUS_INVALID;
+	if (was_boot(s, op->boot))
+		return STATUS_NO_SESSION;
+	if (known && core && !repeated && shows_less(s, op)) {
+		s->flags |= CATALOG_SERVER_REFUSED;
+		server_store(c, s);
+		return STATUS_DISK;
+	}
+	s->flags &= (uint8_t)~CATALOG_SERVER_REFUSED;
+	if (core && (!known || (op->start <= 1 && op->boot != s->boot))) {
+		s->complete_from = meta_last_file(&c->meta);
+		s->flags |= known ? CATALOG_SERVER_BLANK : 0;
+	}
+	if (known && op->boot != s->boot) {
+		memmove(s->past + 1, s->past, (SERVER_PAST_BOOTS - 1) * sizeof(s->past[0]));
+		s->past[0] = s->boot;
+	}
+	s->id = op->server;
+	s->kind = op->kind;
+	s->boot = op->boot;
+	s->start = op->start;
+	s->journal = repeated ? MAX(s->journal, op->journal) : op->journal;
+	s->total = op->total;
+	s->site = find_site(c->map, op->site, addr);
+	memcpy(s->addr, addr, sizeof(s->addr));
+	return STATUS_OK;
+}
+
+static session_id_t begin_session(struct catalog *c, const struct server_record *s)
+{
+	struct session_record fresh = {
+		.id = meta_new_session(c),
+		.server = s->id,
+		.kind = s->kind,
+		.boot = s->boot,
+		.index = c->index,
+	};
+
+	session_store(c, &fresh);
+	c->meta.sessions++;
+	return fresh.id;
+}
+
+static bool valid(const struct catalog *c, const struct msg_op_session *op, char addr[ADDR_TEXT_MAX])
+{
+	if (op->server == 0 || op->server == SERVER_LEADER)
+		return false;
+	if (op->kind < SERVER_CORE || op->kind > SERVER_ADMIN)
+		return false;
+	if (!copy_text(addr, ADDR_TEXT_MAX, op->addr))
+		return false;
+	return op->kind != SERVER_CORE || (addr[0] && find_site(c->map, op->site, addr) != 0);
+}
+
+enum status op_session(struct catalog *c, const struct msg *m, struct catalog_reply *reply)
+{
+	const struct msg_op_session *op = &m->op_session;
+	struct msg_r_session *r = &reply->m.r_session;
+	char addr[ADDR_TEXT_MAX];
+	struct server_record s;
+	struct session_record old;
+	enum status status;
+	bool live, repeated;
+
+	if (!valid(c, op, addr))
+		return STATUS_INVALID;
+	server_load(c, op->server, &s);
+	live = session_load(c, s.session, &old);
+	/* The same boot again is a request sent twice; another one means that the old process is gone. */
+	repeated = live && old.boot == op->boot;
+	status = recognise(c, op, &s, addr, repeated);
+	if (status == STATUS_OK && op->kind == SERVER_CORE)
+		status = enter_map(c, &s);
+	if (status != STATUS_OK)
+		return status;
+	if (live && !repeated) {
+		session_end(c, &old);
+		s.ended = old.id;
+		s.ended_index = c->index;
+	}
+	if (!repeated)
+		s.session = begin_session(c, &s);
+	server_store(c, &s);
+	r->given = s.session;
+	r->session_ms = c->meta.session_ms;
+	r->margin_ms = c->meta.margin_ms;
+	r->map = c->meta.map;
+	r->files_complete_from = s.complete_from;
+	return STATUS_OK;
+}
