@@ -22,10 +22,12 @@ struct net_config {
 	uint64_t queue_bytes_max;  /* per connection, unsent; default 64 MiB: past it send says -EAGAIN */
 	nsec_t idle_ping;          /* default 200 ms; a peer silent for `dead_after` is disconnected */
 	nsec_t dead_after;         /* default 1 s */
+	bool quiet;                /* a command's net: connections are not logged */
 };
 
 struct net_ops {
-	/* Called on the loop. The message and its spans live until it returns. */
+	/* Called on the loop. The message and its spans live until it returns. m->via is the
+	 * neighbour it came from. */
 	void (*recv)(void *ctx, const struct msg *m);
 	void (*peer_up)(void *ctx, server_id_t peer);      /* connected and greeted; also: drained */
 	void (*peer_down)(void *ctx, server_id_t peer);
@@ -38,9 +40,10 @@ MUST_CHECK int net_new(struct net **out, uv_loop_t *loop, const struct net_confi
 void net_stop(struct net *n, void (*done)(void *ctx));
 
 MUST_CHECK int net_listen(struct net *n, const char *addr); /* "127.1.0.1:7000"; -EADDRINUSE ... */
-/* Keeps a connection to `peer` open, reconnecting with back-off (50 ms to 1 s). Idempotent. */
+/* Keeps a connection to `peer` open, reconnecting with back-off (50 ms to 1 s). Idempotent; with
+ * another address the old connection is given up. What is no address is logged and ignored. */
 void net_connect(struct net *n, server_id_t peer, const char *addr);
-void net_disconnect(struct net *n, server_id_t peer);
+void net_disconnect(struct net *n, server_id_t peer); /* without peer_down */
 bool net_is_up(const struct net *n, server_id_t peer);
 
 /* As env->send: m->via or m->dst names the neighbour. m->src is filled in when 0. */

@@ -165,6 +165,7 @@ int msg_decode_header(const uint8_t head[WIRE_HEADER_BYTES], struct frame_info *
 		return ERR_CORRUPT;
 	if (get_u16le(head + OFF_VERSION) != WIRE_VERSION)
 		return ERR_VERSION;
+	out->type = get_u16le(head + OFF_TYPE);
 	out->body_bytes = get_u32le(head + OFF_BODY);
 	out->payload_bytes = get_u32le(head + OFF_PAYLOAD);
 	if (out->body_bytes > WIRE_BODY_BYTES_MAX || out->payload_bytes > WIRE_PAYLOAD_BYTES_MAX)
