@@ -6,7 +6,7 @@
 
 #define FILE_BYTES_LIMIT (1u << 20)
 
-/* Whole file as text; a negative errno. */
+/* Whole file as text. A negative errno; -EINVAL, with the text, when it holds a NUL. */
 static int read_text(const char *path, char **out)
 {
 	FILE *f = fopen(path, "re");
@@ -29,7 +29,7 @@ static int read_text(const char *path, char **out)
 	}
 	text[n] = '\0';
 	*out = text;
-	return 0;
+	return strlen(text) == n ? 0 : -EINVAL;
 }
 
 int config_load(struct config *c, const char *path, char *why, size_t why_size)
@@ -38,7 +38,11 @@ int config_load(struct config *c, const char *path, char *why, size_t why_size)
 	int rc = read_text(path, &text);
 
 	if (rc < 0) {
-		snprintf(why, why_size, "%s: cannot be read: %s", path, err_text(rc));
+		if (text)
+			snprintf(why, why_size, "%s: is not a text file: it has a NUL byte", path);
+		else
+			snprintf(why, why_size, "%s: cannot be read: %s", path, err_text(rc));
+		mem_free(text);
 		return rc;
 	}
 	rc = config_parse(c, text, path, why, why_size);

@@ -1,4 +1,8 @@
-/* The sections and keys of a configuration: one table row per key. */
+/* The sections and keys of a configuration.
+ *
+ * inih splits lines into key and value. Its reader hook, read_line(), counts lines, sees the section
+ * headers (inih passes over a section without keys, and cuts long names) and takes indentation away
+ * (inih would read an indented line as more of the value above it). */
 #include "common/config/config.h"
 
 #include <ini.h>
@@ -7,24 +11,41 @@
 
 enum section { SECTION_CLUSTER, SECTION_SITE, SECTION_HINT, SECTION_SERVER };
 
+/* Ids above are taken by commands while they run. */
+#define SERVER_ID_MAX 0x7fffffff
+#define KEYS_MAX 24
+#define KEY_BYTES 16
+
+struct seen_key {
+	char name[KEY_BYTES];
+	unsigned line;
+};
+
 struct parser {
 	struct config *c;
-	char section[80];        /* as written, to see where a new one begins */
+	const char *at;          /* the text not read yet */
+	unsigned line;
+	bool in_section;
+	enum section section;
 	struct map_site *site;   /* of the current section */
 	struct config_hint *hint;
-	bool has_server;
-	char why[256];           /* first error */
+	unsigned seen;           /* keys of the current section */
+	struct seen_key key[KEYS_MAX];
+	unsigned cluster_line, server_line;
+	unsigned server_seen;    /* the keys of [server] */
+	struct seen_key server_key[KEYS_MAX];
+	unsigned why_line;       /* of the first error; 0: of no line */
+	char why[256];
 };
 
 /* Remembers the first error; returns what inih wants for "wrong line". */
-static int wrong(struct parser *p, const char *fmt, ...) PRINTF(2, 3);
-
-static int wrong(struct parser *p, const char *fmt, ...)
+PRINTF(2, 3) static int wrong(struct parser *p, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (p->why[0] != '\0')
 		return 0;
+	p->why_line = p->line;
 	va_start(ap, fmt);
 	vsnprintf(p->why, sizeof(p->why), fmt, ap);
 	va_end(ap);
@@ -193,7 +214,7 @@ static int server_key(struct parser *p, const char *key, const char *value)
 	uint64_t id;
 
 	if (strcmp(key, "id") == 0) {
-		if (!number(value, 1, 0x7fffffff, &id))
+		if (!number(value, 1, SERVER_ID_MAX, &id))
 			return wrong(p, "server id \"%s\": use a whole number from 1 up", value);
 		c->id = (server_id_t)id;
 		return 1;
@@ -217,6 +238,8 @@ static int server_key(struct parser *p, const char *key, const char *value)
 	return 1;
 }
 
+/* --- sections --- */
+
 static int begin_site(struct parser *p, const char *name)
 {
 	for (unsigned i = 0; i < p->c->sites; i++)
@@ -224,6 +247,7 @@ static int begin_site(struct parser *p, const char *name)
 			return wrong(p, "two sections for site %s", name);
 	if (p->c->sites == SITES_MAX)
 		return wrong(p, "more than %d sites", SITES_MAX);
+	p->section = SECTION_SITE;
 	p->site = &p->c->site[p->c->sites++];
 	if (!copy(p->site->name, sizeof(p->site->name), name))
 		return wrong(p, "site name \"%s\": use 1 to %zu characters", name, sizeof(p->site->name) - 1);
@@ -234,51 +258,133 @@ static int begin_hint(struct parser *p, const char *text)
 {
 	uint64_t id;
 
-	if (!number(text, 1, 0x7fffffff, &id))
+	if (!number(text, 1, SERVER_ID_MAX, &id))
 		return wrong(p, "[hint %s]: use the hint server's id, a whole number", text);
 	for (unsigned i = 0; i < p->c->hints; i++)
 		if (p->c->hint[i].id == id)
 			return wrong(p, "two sections for hint %s", text);
 	if (p->c->hints == CONFIG_HINTS_MAX)
 		return wrong(p, "more than %d hint servers", CONFIG_HINTS_MAX);
+	p->section = SECTION_HINT;
 	p->hint = &p->c->hint[p->c->hints++];
 	*p->hint = (struct config_hint){.id = (server_id_t)id, .vote = true};
 	return 1;
 }
 
-/* A section's header came: sets p->site or p->hint. */
-static int begin_section(struct parser *p, const char *section)
+static int begin_only(struct parser *p, enum section section, const char *name, unsigned *line)
 {
-	snprintf(p->section, sizeof(p->section), "%s", section);
+	if (*line)
+		return wrong(p, "two sections [%s]; the first is in line %u", name, *line);
+	*line = p->line;
+	p->section = section;
+	return 1;
+}
+
+static void end_section(struct parser *p)
+{
+	if (p->in_section && p->section == SECTION_SERVER) {
+		memcpy(p->server_key, p->key, sizeof(p->key));
+		p->server_seen = p->seen;
+	}
 	p->site = NULL;
 	p->hint = NULL;
-	if (strncmp(section, "site ", 5) == 0)
-		return begin_site(p, section + 5);
-	if (strncmp(section, "hint ", 5) == 0)
-		return begin_hint(p, section + 5);
-	if (strcmp(section, "server") == 0) {
-		p->has_server = true;
-		return 1;
+	p->seen = 0;
+	p->in_section = false;
+}
+
+static int begin_section(struct parser *p, const char *name)
+{
+	end_section(p);
+	p->in_section = true;
+	if (strncmp(name, "site ", 5) == 0)
+		return begin_site(p, name + 5);
+	if (strncmp(name, "hint ", 5) == 0)
+		return begin_hint(p, name + 5);
+	if (strcmp(name, "server") == 0)
+		return begin_only(p, SECTION_SERVER, name, &p->server_line);
+	if (strcmp(name, "cluster") == 0)
+		return begin_only(p, SECTION_CLUSTER, name, &p->cluster_line);
+	return wrong(p, "unknown section [%s]; there are cluster, site NAME, hint ID and server", name);
+}
+
+/* --- lines --- */
+
+static int see_header(struct parser *p, const char *line)
+{
+	const char *end = strchr(line, ']');
+	char name[80];
+
+	if (!end || (size_t)(end - line) > sizeof(name))
+		return wrong(p, "a section is written [name], with a name of up to %zu characters",
+		             sizeof(name) - 1);
+	snprintf(name, (size_t)(end - line), "%s", line + 1);
+	return begin_section(p, name);
+}
+
+/* inih's fgets. */
+static char *read_line(char *out, int size, void *ctx)
+{
+	struct parser *p = ctx;
+	const char *line = p->at;
+	size_t len = strcspn(line, "\n");
+
+	if (p->why[0] != '\0' || *line == '\0')
+		return NULL;
+	p->at += len + (line[len] == '\n');
+	p->line++;
+	while (len > 0 && (*line == ' ' || *line == '\t')) {
+		line++;
+		len--;
 	}
-	if (strcmp(section, "cluster") == 0)
-		return 1;
-	return wrong(p, "unknown section [%s]; there are cluster, site NAME, hint ID and server", section);
+	if (len >= (size_t)size) {
+		wrong(p, "the line is longer than %d characters", size - 1);
+		return NULL;
+	}
+	memcpy(out, line, len);
+	out[len] = '\0';
+	if (out[0] == '[' && !see_header(p, out))
+		return NULL;
+	return out;
+}
+
+static int see_key(struct parser *p, const char *key)
+{
+	for (unsigned i = 0; i < p->seen; i++)
+		if (strcmp(p->key[i].name, key) == 0)
+			return wrong(p, "%s is given in line %u already", key, p->key[i].line);
+	/* A name too long to be kept is an unknown key's. */
+	if (p->seen < KEYS_MAX && strlen(key) < KEY_BYTES) {
+		snprintf(p->key[p->seen].name, KEY_BYTES, "%s", key);
+		p->key[p->seen++].line = p->line;
+	}
+	return 1;
 }
 
 static int on_key(void *ctx, const char *section, const char *key, const char *value)
 {
 	struct parser *p = ctx;
 
+	(void)section; /* as see_header() saw it */
 	if (p->why[0] != '\0')
 		return 0;
-	if (strcmp(section, p->section) != 0 && !begin_section(p, section))
+	if (!p->in_section)
+		return wrong(p, "\"%s\" stands before the first [section]", key);
+	if (!see_key(p, key))
 		return 0;
-	if (p->site)
+	switch (p->section) {
+	case SECTION_CLUSTER:
+		return cluster_key(p, key, value);
+	case SECTION_SITE:
 		return site_key(p, key, value);
-	if (p->hint)
+	case SECTION_HINT:
 		return hint_key(p, key, value);
-	return strcmp(section, "server") == 0 ? server_key(p, key, value) : cluster_key(p, key, value);
+	case SECTION_SERVER:
+		return server_key(p, key, value);
+	}
+	return 0;
 }
+
+/* --- the whole --- */
 
 static uint16_t site_of_address(const struct config *c, const char *addr)
 {
@@ -290,11 +396,99 @@ static uint16_t site_of_address(const struct config *c, const char *addr)
 	return map_site_of(c->site, c->sites, host);
 }
 
+static int complete_hints(struct parser *p)
+{
+	struct config *c = p->c;
+	unsigned votes = 0;
+
+	for (unsigned i = 0; i < c->hints; i++) {
+		struct config_hint *h = &c->hint[i];
+
+		if (h->addr[0] == '\0')
+			return wrong(p, "hint %u has no address", h->id);
+		for (unsigned j = 0; j < i; j++)
+			if (strcmp(h->addr, c->hint[j].addr) == 0)
+				return wrong(p, "hints %u and %u have the same address", c->hint[j].id, h->id);
+		h->site = site_of_address(c, h->addr);
+		votes += h->vote;
+	}
+	return votes > 0 ? 1 : wrong(p, "no hint server has a vote: write vote = yes in its section");
+}
+
+/* Keys that belong to one kind of server only. */
+static int complete_keys(struct parser *p)
+{
+	static const struct {
+		const char *key;
+		enum server_kind kind;
+	} row[] = {
+		{"capacity", SERVER_CORE}, {"journal", SERVER_CORE}, {"cache", SERVER_CORE},
+		{"mount", SERVER_ACCESS}, {"buffer", SERVER_ACCESS}, {"block", SERVER_ACCESS},
+		{"stale_after", SERVER_ACCESS}, {"on_fence", SERVER_ACCESS},
+		{"session", SERVER_HINT}, {"shared", SERVER_HINT}, {"election", SERVER_HINT},
+	};
+
+	for (unsigned i = 0; i < p->server_seen; i++) {
+		for (unsigned j = 0; j < ARRAY_LEN(row); j++) {
+			if (strcmp(p->server_key[i].name, row[j].key) != 0 || row[j].kind == p->c->kind)
+				continue;
+			p->line = p->server_key[i].line;
+			return wrong(p, "%s is for kind = %s: take it out of this file", row[j].key,
+			             config_kind_name(row[j].kind));
+		}
+	}
+	return 1;
+}
+
+static int complete_times(struct parser *p)
+{
+	const struct config *c = p->c;
+	nsec_t session = c->session ? c->session : 5 * NSEC_SEC;
+	nsec_t shared = c->shared ? c->shared : 800 * NSEC_MSEC;
+
+	/* A heartbeat goes out every 200 ms: shorter ones would lapse between two. */
+	if (shared < 500 * NSEC_MSEC)
+		return wrong(p, "shared is too short: use 500ms or more");
+	if (session < 2 * shared)
+		return wrong(p, "session must be at least twice as long as shared");
+	return 1;
+}
+
+static int complete_server(struct parser *p)
+{
+	struct config *c = p->c;
+	bool listed = false;
+
+	if (c->id == 0 || c->kind == 0 || c->listen[0] == '\0' || c->directory[0] == '\0')
+		return wrong(p, "[server] needs id, kind, listen and directory");
+	c->own_site = site_of_address(c, c->listen);
+	if (c->own_site == 0)
+		return wrong(p, "%s lies in no site's prefixes", c->listen);
+	if (!complete_keys(p))
+		return 0;
+	for (unsigned i = 0; i < c->hints; i++) {
+		if (c->hint[i].id != c->id)
+			continue;
+		listed = true;
+		if (c->kind == SERVER_HINT && strcmp(c->hint[i].addr, c->listen) != 0)
+			return wrong(p, "listen %s is not the address of [hint %u]", c->listen, c->id);
+	}
+	if (listed != (c->kind == SERVER_HINT))
+		return wrong(p, listed ? "id %u belongs to [hint %u]: use another one"
+		                       : "[server] is hint server %u, but there is no [hint %u]",
+		             c->id, c->id);
+	if (c->kind == SERVER_ACCESS && c->mount[0] == '\0')
+		return wrong(p, "an access server needs mount");
+	return c->kind == SERVER_HINT ? complete_times(p) : 1;
+}
+
 /* What must hold once everything is read; a sentence in p->why if it does not. */
 static int complete(struct parser *p)
 {
 	struct config *c = p->c;
 
+	end_section(p);
+	p->line = 0;
 	if (c->cluster == 0)
 		return wrong(p, "[cluster] has no id");
 	if (c->hints == 0)
@@ -302,40 +496,29 @@ static int complete(struct parser *p)
 	for (unsigned i = 0; i < c->sites; i++)
 		if (c->site[i].id == 0 || c->site[i].prefixes == 0)
 			return wrong(p, "site %s needs an id and prefixes", c->site[i].name);
-	for (unsigned i = 0; i < c->hints; i++) {
-		if (c->hint[i].addr[0] == '\0')
-			return wrong(p, "hint %u has no address", c->hint[i].id);
-		c->hint[i].site = site_of_address(c, c->hint[i].addr);
-	}
-	if (!p->has_server)
-		return 1;
-	if (c->id == 0 || c->kind == 0 || c->listen[0] == '\0' || c->directory[0] == '\0')
-		return wrong(p, "[server] needs id, kind, listen and directory");
-	c->own_site = site_of_address(c, c->listen);
-	if (c->own_site == 0)
-		return wrong(p, "%s lies in no site's prefixes", c->listen);
-	if (c->kind == SERVER_ACCESS && c->mount[0] == '\0')
-		return wrong(p, "an access server needs mount");
-	return 1;
+	if (!complete_hints(p))
+		return 0;
+	return p->server_line ? complete_server(p) : 1;
 }
 
 int config_parse(struct config *c, const char *text, const char *path, char *why, size_t why_size)
 {
-	struct parser p = {.c = c};
+	struct parser p = {.c = c, .at = text};
 	int line;
 
 	*c = (struct config){.log = LOG_INFO};
-	line = ini_parse_string(text, on_key, &p);
-	if (line > 0) {
-		snprintf(why, why_size, "%s:%d: %s", path, line,
-		         p.why[0] ? p.why : "neither [section] nor key = value");
-		return -EINVAL;
+	line = ini_parse_stream(read_line, &p, on_key, &p);
+	if (p.why[0] == '\0' && line > 0) {
+		p.line = (unsigned)line;
+		wrong(&p, "neither [section] nor key = value");
 	}
-	if (line < 0 || !complete(&p)) {
+	if (p.why[0] == '\0' && line == 0 && complete(&p))
+		return 0;
+	if (p.why_line > 0)
+		snprintf(why, why_size, "%s:%u: %s", path, p.why_line, p.why);
+	else
 		snprintf(why, why_size, "%s: %s", path, p.why[0] ? p.why : "cannot be parsed");
-		return -EINVAL;
-	}
-	return 0;
+	return -EINVAL;
 }
 
 const char *config_site_name(const struct config *c, uint16_t site)

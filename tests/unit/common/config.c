@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static const char common_part[] =
 	"[cluster]\nid = 7\nname = demo\n"
@@ -54,7 +56,7 @@ Test(config, names_every_mistake)
 	static const struct {
 		const char *text, *why;
 	} wrong[] = {
-		{"[serer]\nid = 1\n", "x.conf:17: unknown section [serer]; there are cluster, site NAME, "
+		{"[serer]\nid = 1\n", "x.conf:16: unknown section [serer]; there are cluster, site NAME, "
 		                      "hint ID and server"},
 		{"[server]\nidd = 1\n", "x.conf:17: unknown key \"idd\" in [server]"},
 		{"[server]\nid = x\n", "x.conf:17: server id \"x\": use a whole number from 1 up"},
@@ -73,13 +75,30 @@ Test(config, names_every_mistake)
 		 "x.conf: 10.9.9.9:1 lies in no site's prefixes"},
 		{"[server]\nid = 1\nkind = access\nlisten = 127.1.0.9:1\ndirectory = /x\n",
 		 "x.conf: an access server needs mount"},
-		{"[site nara]\nid = 4\n", "x.conf:17: two sections for site nara"},
+		{"[site nara]\nid = 4\n", "x.conf:16: two sections for site nara"},
 		{"[site x]\nid = 3\n", "x.conf:17: sites nara and x have the same id"},
 		{"[site x]\nid = 4\nprefixes = 10.0.0.0\n",
 		 "x.conf:18: \"10.0.0.0\" is no prefix such as 10.1.0.0/16 or fd00:1::/32"},
-		{"[hint 18]\naddress = 127.1.0.1:1\n", "x.conf:17: two sections for hint 18"},
+		{"[hint 18]\naddress = 127.1.0.1:1\n", "x.conf:16: two sections for hint 18"},
 		{"[site x]\nid = 9\n", "x.conf: site x needs an id and prefixes"},
 		{"nonsense\n", "x.conf:16: neither [section] nor key = value"},
+		{"[serer]\n", "x.conf:16: unknown section [serer]; there are cluster, site NAME, hint ID and "
+		              "server"},
+		{"[server\nid = 1\n", "x.conf:16: a section is written [name], with a name of up to 79 "
+		                      "characters"},
+		{"[cluster]\nid = 8\n", "x.conf:16: two sections [cluster]; the first is in line 1"},
+		{"[server]\nid = 1\n\nid = 2\n", "x.conf:19: id is given in line 17 already"},
+		{"[server]\nid = 1\nkind = core\nlisten = 127.1.0.9:1\nmount = /m\ndirectory = /x\n",
+		 "x.conf:20: mount is for kind = access: take it out of this file"},
+		{"[server]\nid = 1\nkind = hint\nlisten = 127.1.0.9:1\ndirectory = /x\n",
+		 "x.conf: [server] is hint server 1, but there is no [hint 1]"},
+		{"[server]\nid = 18\nkind = hint\nlisten = 127.1.0.9:1\ndirectory = /x\n",
+		 "x.conf: listen 127.1.0.9:1 is not the address of [hint 18]"},
+		{"[server]\nid = 18\nkind = core\nlisten = 127.1.0.9:1\ndirectory = /x\n",
+		 "x.conf: id 18 belongs to [hint 18]: use another one"},
+		{"[server]\nid = 18\nkind = hint\nlisten = 127.1.0.8:7200\ndirectory = /x\nshared = 300ms\n",
+		 "x.conf: shared is too short: use 500ms or more"},
+		{"[hint 19]\naddress = 127.1.0.8:7200\n", "x.conf: hints 18 and 19 have the same address"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_LEN(wrong); i++) {
@@ -88,8 +107,45 @@ Test(config, names_every_mistake)
 	}
 }
 
+/* Comments, blank lines, indentation, spaces and line ends as editors leave them. */
+Test(config, forgives_the_looks)
+{
+	cr_assert_eq(parse("\r\n; note\n\n  [server]\r\n\tid=31\n  kind  =  core\n\n"
+	                   "    listen = 127.3.0.1:7100\n    # another note\n"
+	                   "    directory = /srv/core   ; note\n  log=debug"), 0, "%s", why);
+	cr_assert_eq(c.id, 31);
+	cr_assert_str_eq(c.directory, "/srv/core");
+	cr_assert_eq(c.log, LOG_DEBUG);
+}
+
+/* Nothing is cut silently: neither long lines nor keys before any section. */
+Test(config, long_lines_and_stray_keys_are_errors)
+{
+	char text[600];
+
+	snprintf(text, sizeof(text), "[server]\ndirectory = /%0300d\n", 1);
+	cr_assert_eq(parse(text), -EINVAL);
+	cr_assert_str_eq(why, "x.conf:17: the line is longer than 199 characters");
+	snprintf(text, sizeof(text), "[server]\n%0150d = 1\n", 1);
+	cr_assert_eq(parse(text), -EINVAL);
+	cr_assert_eq(config_parse(&c, "id = 1\n", "x.conf", why, sizeof(why)), -EINVAL);
+	cr_assert_str_eq(why, "x.conf:1: \"id\" stands before the first [section]");
+	cr_assert_eq(config_parse(&c, "", "x.conf", why, sizeof(why)), -EINVAL);
+	cr_assert_str_eq(why, "x.conf: [cluster] has no id");
+}
+
 Test(config, file_errors_are_named)
 {
+	char path[] = "/tmp/config-XXXXXX";
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, "[cluster]\0id = 1\n", 18), 18);
+	close(fd);
+	cr_assert_eq(config_load(&c, path, why, sizeof(why)), -EINVAL);
+	cr_assert(strstr(why, "is not a text file"), "%s", why);
+	unlink(path);
+
 	cr_assert_eq(config_load(&c, "/nowhere/x.conf", why, sizeof(why)), -ENOENT);
 	cr_assert_str_eq(why, "/nowhere/x.conf: cannot be read: No such file or directory");
 	cr_assert_eq(config_load(&c, "/", why, sizeof(why)), -EIO);
