@@ -33,9 +33,7 @@ MUST_CHECK int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *
  * sentence what failed; -ENODEV: no /dev/fuse; -EBUSY, -ENOENT, -EPERM ... */
 MUST_CHECK int fs_start(struct fs *fs, struct volume *v, const char **why);
 
-/* For struct volume_ops; cookie 0 asks for no vol_invalidated(). off: FS_ATTRIBUTES_ONLY leaves the
- * pages alone. */
-#define FS_ATTRIBUTES_ONLY UINT64_MAX
+/* For struct volume_ops; cookie 0 asks for no vol_invalidated(). */
 void fs_invalidate(struct fs *fs, uint64_t ino, uint64_t off, uint64_t len, uint64_t cookie);
 void fs_invalidate_entry(struct fs *fs, uint64_t dir, struct span name, uint64_t cookie);
 

@@ -33,7 +33,6 @@ struct call {
 	void (*reply)(struct call *c);
 	struct fuse_file_info fi;
 	size_t room;                 /* bytes the kernel has for the answer */
-	unsigned skip;               /* READDIR: of "." and "..", those already given */
 	char text[];                 /* names and values of the request */
 };
 
@@ -134,7 +133,6 @@ void reply_statfs(struct call *c);
 void reply_lock(struct call *c);
 void reply_seek(struct call *c);
 void reply_dirents(struct call *c);
-uint64_t dirents_first(off_t off, unsigned *skip);
 
 /* call_sys.c, on the loop. */
 void call_close_handle(struct fs *fs, uint64_t ino, uint64_t handle);

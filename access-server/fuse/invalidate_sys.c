@@ -25,7 +25,7 @@ static void drop(struct invalidation *in)
 
 	if (in->entry && in->name_len)
 		fuse_lowlevel_notify_inval_entry(se, in->ino, in->name, in->name_len);
-	else if (in->entry || in->off == FS_ATTRIBUTES_ONLY)
+	else if (in->entry || in->off == VOL_ATTRIBUTES_ONLY)
 		fuse_lowlevel_notify_inval_inode(se, in->ino, -1, 0);
 	else
 		fuse_lowlevel_notify_inval_inode(se, in->ino, (off_t)in->off, (off_t)in->len);

@@ -191,8 +191,7 @@ static void op_create(fuse_req_t fuse, fuse_ino_t dir, const char *name, mode_t 
 
 	c->fi = *fi;
 	c->req.mode = mode;
-	c->req.flags = (fi->flags & O_EXCL ? VOL_F_EXCL : 0) |
-	               (fi->flags & O_TRUNC ? VOL_F_TRUNC : 0);
+	c->req.flags = VOL_F_EXCL; /* see reply_create() */
 	call_post(c, reply_create);
 }
 
@@ -224,7 +223,7 @@ static void op_readdir(fuse_req_t fuse, fuse_ino_t dir, size_t size, off_t off,
 
 	(void)fi;
 	c->room = MIN(size, (size_t)FS_REQUEST_BYTES_MAX);
-	c->req.off = dirents_first(off, &c->skip);
+	c->req.off = (uint64_t)off;
 	c->req.len = c->room;
 	call_post(c, reply_dirents);
 }

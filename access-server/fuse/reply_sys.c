@@ -91,10 +91,14 @@ static void fill_open(struct call *c)
 	c->fi.keep_cache = c->req.keep_cache;
 }
 
+/* The kernel asks to create what it knows no name for. If there is one meanwhile, another site made
+ * it: ESTALE has the kernel look it up, check permissions, and open it. */
 void reply_create(struct call *c)
 {
 	struct fuse_entry_param e;
 
+	if (c->req.rc == -EEXIST && !(c->fi.flags & O_EXCL))
+		c->req.rc = -ESTALE;
 	if (reply_error(c))
 		return;
 	e = entry_of(&c->req);
