@@ -1,0 +1,173 @@
+#include "tests/sim/check_replicas.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "access-server/volume/volume.h"
+#include "common/base/mem.h"
+#include "core-server/store/store.h"
+
+#define BLOCKS ((FILE_BYTES >> FILE_BLOCK_SHIFT) + 1) /* with the attribute record */
+
+static const struct map *newest_map(struct cluster *c)
+{
+	const struct map *best = NULL;
+
+	for (unsigned i = 0; i < c->nodes; i++) {
+		const struct node *n = &c->node[i];
+		const struct map *m = n->kind == SERVER_ACCESS && n->alive ? vol_map(n->volume) : NULL;
+
+		if (m && (!best || m->version > best->version))
+			best = m;
+	}
+	return best;
+}
+
+static uint64_t block_number(unsigned i)
+{
+	return i == BLOCKS - 1 ? BLOCK_ATTR : i;
+}
+
+static bool find_replicas(struct cluster *c, unsigned file, uint64_t block, struct node *out[REPLICAS])
+{
+	const struct hist_file *f = &c->hist.file[file];
+	const struct map *m = newest_map(c);
+	server_id_t id[REPLICAS];
+
+	if (!m || map_place(m, f->site, f->ino, block, id) < 0)
+		return false;
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		out[i] = cluster_find(c, id[i]);
+		if (!out[i] || !out[i]->serving)
+			return false;
+	}
+	return true;
+}
+
+static struct version version_at(const struct node *n, uint64_t ino, uint64_t block)
+{
+	struct store_block b;
+
+	return store_get_block(n->store, ino, block, &b) ? b.version : VERSION_NONE;
+}
+
+static bool block_settled(struct cluster *c, unsigned file, uint64_t block, char *out, size_t size)
+{
+	struct node *n[REPLICAS];
+	uint64_t ino = c->hist.file[file].ino;
+	struct version v[REPLICAS];
+
+	if (!find_replicas(c, file, block, n)) {
+		snprintf(out, size, "file %u block %" PRIu64 ": a server is not up", file, block);
+		return false;
+	}
+	for (unsigned i = 0; i < REPLICAS; i++)
+		v[i] = version_at(n[i], ino, block);
+	if (version_eq(v[0], v[1]) && version_eq(v[0], v[2]))
+		return true;
+	snprintf(out, size, "file %u (%" PRIu64 ") block %" PRIu64 ": server %u has (%" PRIu64 ",%" PRIu64
+	         "), %u (%" PRIu64 ",%" PRIu64 "), %u (%" PRIu64 ",%" PRIu64 ")", file, ino, block,
+	         n[0]->id, v[0].epoch, v[0].n, n[1]->id, v[1].epoch, v[1].n, n[2]->id, v[2].epoch, v[2].n);
+	return false;
+}
+
+bool replicas_settled(struct cluster *c)
+{
+	char text[300];
+
+	for (unsigned f = 0; f < c->hist.files; f++) {
+		for (unsigned b = 0; b < BLOCKS; b++) {
+			if (!block_settled(c, f, block_number(b), text, sizeof(text)))
+				return false;
+		}
+	}
+	return true;
+}
+
+void replicas_differ(struct cluster *c, char *out, size_t size)
+{
+	out[0] = 0;
+	for (unsigned f = 0; f < c->hist.files; f++) {
+		for (unsigned b = 0; b < BLOCKS; b++) {
+			if (!block_settled(c, f, block_number(b), out, size))
+				return;
+		}
+	}
+}
+
+/* --- bytes --- */
+
+struct block_read {
+	struct store_read r;    /* first */
+	struct node *n;
+	bool done;
+};
+
+static void on_read(struct store_read *r)
+{
+	((struct block_read *)r)->done = true;
+}
+
+static void start_read(struct block_read *b, struct node *n, uint64_t ino, uint64_t block)
+{
+	memset(b, 0, sizeof(*b));
+	b->n = n;
+	b->r.file = ino;
+	b->r.block = block;
+	b->r.block_shift = FILE_BLOCK_SHIFT;
+	b->r.len = block == BLOCK_ATTR ? PAGE_BYTES : 1u << FILE_BLOCK_SHIFT;
+	b->r.sums_only = true;
+	b->r.done = on_read;
+	store_read(n->store, &b->r);
+	node_after(n);
+}
+
+static void end_read(struct block_read *b)
+{
+	free(b->r.sums);
+	iobuf_put(b->r.data.buf);
+}
+
+static bool same_bytes(const struct store_read *a, const struct store_read *b)
+{
+	if (a->present_pages != b->present_pages)
+		return false;
+	if (memcmp(a->present, b->present, a->len / PAGE_BYTES / 8 + 1) != 0)
+		return false;
+	return a->present_pages == 0 || memcmp(a->sums, b->sums, 8 * a->present_pages) == 0;
+}
+
+static void check_block(struct cluster *c, unsigned file, uint64_t block)
+{
+	static struct block_read r[REPLICAS];
+	struct node *n[REPLICAS];
+	uint64_t ino = c->hist.file[file].ino;
+	nsec_t until = c->w.now + 5 * NSEC_SEC;
+
+	if (!find_replicas(c, file, block, n))
+		return;
+	for (unsigned i = 0; i < REPLICAS; i++)
+		start_read(&r[i], n[i], ino, block);
+	while (!(r[0].done && r[1].done && r[2].done) && c->w.now < until && !c->w.failed)
+		world_run(&c->w, c->w.now + NSEC_MSEC);
+	if (c->w.failed)
+		return;
+	CHECK(r[0].done && r[1].done && r[2].done);
+	for (unsigned i = 1; i < REPLICAS && !r[0].r.result; i++) {
+		if (r[i].r.result == 0 && version_eq(r[i].r.at.version, r[0].r.at.version) &&
+		    !same_bytes(&r[0].r, &r[i].r))
+			world_fail(&c->w, "P3: file %u block %" PRIu64 ": servers %u and %u hold different"
+			           " bytes under version (%" PRIu64 ",%" PRIu64 ")", file, block, n[0]->id,
+			           n[i]->id, r[0].r.at.version.epoch, r[0].r.at.version.n);
+	}
+	for (unsigned i = 0; i < REPLICAS; i++)
+		end_read(&r[i]);
+}
+
+void replicas_check(struct cluster *c)
+{
+	for (unsigned f = 0; f < c->hist.files && !c->w.failed; f++) {
+		for (unsigned b = 0; b < BLOCKS && !c->w.failed; b++)
+			check_block(c, f, block_number(b));
+	}
+}
