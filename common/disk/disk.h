@@ -11,7 +11,9 @@
 struct disk;
 struct disk_file;
 
-enum disk_op { DISK_READ, DISK_WRITE, DISK_SYNC, DISK_DISCARD };
+/* NOP does nothing: its done() comes from the owner loop after the events at hand. Work that may not
+ * be done inside a call, and writes that want to gather company, wait for it. */
+enum disk_op { DISK_READ, DISK_WRITE, DISK_SYNC, DISK_DISCARD, DISK_NOP };
 
 /* One request, embedded by the caller, untouched by it until done() is called. */
 struct disk_req {
@@ -27,7 +29,8 @@ struct disk_req {
 	void (*done)(struct disk_req *req); /* `result` is set: 0 or a negative errno; a short */
 	                                    /* read (past the end) is -ENODATA */
 	int result;
-	void *backend[6];       /* the backend's own */
+	void *owner;            /* the caller's own */
+	void *backend[8];       /* the backend's own */
 };
 
 struct disk_ops {
@@ -39,6 +42,9 @@ struct disk_ops {
 	void (*close_file)(struct disk_file *f);
 	void (*submit)(struct disk *d, struct disk_req *req);
 	uint64_t (*free_bytes)(struct disk *d); /* of the file system beneath */
+	/* After it returns no done() is called any more for anything submitted before: the memory of
+	 * requests may go. Whether those requests took effect is open, as after a crash. */
+	void (*abandon)(struct disk *d);
 };
 
 /* Embedded first in each backend's own struct. */

@@ -25,11 +25,21 @@
 
 struct store;
 
+/* Planted bugs, for the tests of the tests: each breaks one rule of trap A13 and must be found. */
+enum store_bug {
+	STORE_BUG_SYNC_RETRIED = 1,  /* a failed sync is tried again, and success then counts */
+	STORE_BUG_IN_PLACE = 2,      /* large writes overwrite committed pages in place */
+	STORE_BUG_NO_DATA_SYNC = 4,  /* a commit does not wait for its large writes to be synced */
+};
+
+/* Zeros mean defaults. */
 struct store_config {
 	uint64_t journal_bytes;     /* default 256 MiB */
 	uint64_t data_bytes_max;    /* 0: what the file system gives */
 	uint64_t cache_bytes;       /* pages waiting for a checkpoint; default 128 MiB */
+	uint64_t index_bytes;       /* block records kept in memory; default 64 MiB */
 	uint32_t large_bytes;       /* writes from this size on go to new space; default 64 KiB */
+	unsigned bugs;              /* bits of enum store_bug */
 	nsec_t (*now)(void *ctx);
 	void *ctx;
 };
@@ -44,7 +54,9 @@ void store_open(struct store **out, struct disk *disk, struct kv *kv, uint64_t c
                 server_id_t server, const struct store_config *config,
                 void (*done)(void *ctx, int rc), void *done_ctx);
 const char *store_why(const struct store *s); /* sentence for the last fatal error */
-void store_close(struct store *s); /* at once, without checkpoint: as a crash, but frees memory */
+/* At once, without checkpoint: as a crash, but frees memory. No done() is called any more. Closes the
+ * store's files; disk and kv stay the caller's. */
+void store_close(struct store *s);
 void store_checkpoint(struct store *s, void (*done)(void *ctx, int rc), void *ctx);
 /* Does what is due (checkpoints, background work); returns when it wants to be called next. */
 nsec_t store_tick(struct store *s, nsec_t now);
@@ -55,6 +67,8 @@ struct store_file {
 	uint64_t closed;
 	uint64_t map;       /* map version the file is placed by; 0: unknown yet */
 	bool complete;      /* the holder said: everything of the file that belongs here is here */
+	bool damaged;       /* its record was lost to damage: what is not listed is unknown, not zeros,
+	                       until a FILE record with complete replaces it */
 	unsigned exceptions;       /* blocks for which `closed` does not count, ascending */
 	uint64_t *exception;
 };
@@ -64,6 +78,8 @@ struct store_block {
 	uint64_t closed;           /* the block's own */
 	bool exists;               /* a record is there */
 	bool holes;                /* all of it is a hole */
+	bool damaged;              /* lost here: VERSION_NONE, counts for nothing, reads ERR_CORRUPT,
+	                              until an INSTALL of the whole block or a DELETE */
 };
 
 /* Durable state; false if there is no record. Exceptions point into the store, until its next call. */
@@ -78,7 +94,9 @@ file_id_t store_next_file(struct store *s, file_id_t after);
 /* --- changes: each is one atomic, durable journal transaction --- */
 enum store_op {
 	STORE_WRITE,   /* data or zeros into one block, new version; also raises the file's seal */
-	STORE_INSTALL, /* as MSG_INSTALL: pages set, pages zeroed, version and closed replaced */
+	STORE_INSTALL, /* as MSG_INSTALL: pages set, pages zeroed, version and closed replaced. With no
+	                  page set or zeroed block_shift may be 0 (as it is, or not known yet): a
+	                  record of version and closed alone, which a later write may add pages to */
 	STORE_FILE,    /* replaces the file record */
 	STORE_DELETE,  /* forgets the file and all its blocks */
 };
@@ -98,11 +116,14 @@ struct store_req {
 	uint64_t seal;          /* WRITE, INSTALL: the file's seal becomes at least this */
 	uint64_t map;           /* WRITE, INSTALL: recorded when the file is new here */
 	const struct store_file *record; /* FILE. Copied. */
-	uint64_t grant_bytes;   /* how much of a space grant this write may use up */
+	uint64_t grant_bytes;   /* this much of what store_grant() gave is spent with this write, needed
+	                           or not, successful or not */
 	void (*done)(struct store_req *req); /* durable, or `result` says why not: -ENOSPC, -EIO, */
 	int result;             /* ERR_CORRUPT (sum mismatch of given data, or a bad page beneath a
-	                           partial write: the page's block and number are in bad_*) */
-	uint32_t bad_page;
+	                           partial write: the page's number is in bad_page; bad_given tells which) */
+	uint32_t bad_page;      /* -ECANCELED: an earlier write of the block, submitted but not answered
+	                           when this one was submitted, failed, so the chain is broken here */
+	bool bad_given;
 	void *backend[8];
 };
 /* done() is never called from inside. The req is the caller's and stays valid until then. */
