@@ -23,6 +23,7 @@ static void unlink_change(struct change *c)
 		return;
 	}
 	DL_DELETE(b->changes, c);
+	b->broken = b->broken || c->req.result != 0;
 	if (b->changes == NULL) {
 		HASH_DELETE(hh, c->file->blocks, b);
 		mem_free(b);

@@ -2,6 +2,11 @@
  * INVALID, and nothing behind these checks looks at sizes again. */
 #include "core-server/replica/internal.h"
 
+bool check_file(file_id_t file)
+{
+	return file != 0 && file != FILE_BOOK;
+}
+
 bool check_block(uint64_t block, uint8_t shift)
 {
 	if (shift < BLOCK_SHIFT_MIN || shift > BLOCK_SHIFT_MAX)
@@ -31,7 +36,7 @@ bool check_write(const struct msg *m)
 {
 	const struct msg_write *w = &m->write;
 
-	if (w->file == FILE_BOOK || w->epoch == 0 || !check_block(w->block, w->block_shift))
+	if (!check_file(w->file) || w->epoch == 0 || !check_block(w->block, w->block_shift))
 		return false;
 	if (!range_fits(w->block, w->block_shift, w->off, w->len))
 		return false;
@@ -48,7 +53,7 @@ bool check_read(const struct msg *m)
 {
 	const struct msg_read *q = &m->read;
 
-	if (q->file == FILE_BOOK || !check_block(q->block, q->block_shift))
+	if (!check_file(q->file) || !check_block(q->block, q->block_shift))
 		return false;
 	if (q->off % PAGE_BYTES != 0 || q->len % PAGE_BYTES != 0)
 		return false;
@@ -61,7 +66,7 @@ bool check_install(const struct msg *m)
 	const struct msg_install *i = &m->install;
 	uint32_t pages, bytes, count = 0;
 
-	if (i->file == FILE_BOOK || i->epoch == 0 || !check_block(i->block, i->block_shift))
+	if (!check_file(i->file) || i->epoch == 0 || !check_block(i->block, i->block_shift))
 		return false;
 	if (i->version.epoch > i->epoch || i->closed > i->epoch)
 		return false;

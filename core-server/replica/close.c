@@ -67,7 +67,7 @@ void replica_close(struct replica *r, const struct msg *m)
 	struct file_state *f = NULL;
 	enum status s = STATUS_INVALID;
 
-	if (q->file != FILE_BOOK && q->epoch != 0 && q->complete <= 1 &&
+	if (check_file(q->file) && q->epoch != 0 && q->complete <= 1 &&
 	    check_exceptions(q->exceptions))
 		s = replica_admit(r, q->file, q->map, q->epoch, false, &f);
 	if (s == STATUS_OK && q->epoch != f->rec.seal)

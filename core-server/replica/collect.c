@@ -88,6 +88,8 @@ static void take_next_batch(struct replica *r, nsec_t now)
 	r->collect.n_asked = 0;
 	while (r->collect.n_asked < COLLECT_BATCH) {
 		r->collect.after = store_next_file(r->store, r->collect.after);
+		if (r->collect.after == FILE_BOOK)
+			r->collect.after = 0; /* the last of all */
 		if (r->collect.after == 0)
 			break;
 		r->collect.asked[r->collect.n_asked++] = r->collect.after;
@@ -124,7 +126,7 @@ void replica_forget(struct replica *r, const struct msg *m)
 	file_id_t file = m->forget.file;
 	struct store_file rec;
 
-	if (file == FILE_BOOK || r->disk_failed || r->collect.n_forgets >= FORGETS_MAX)
+	if (!check_file(file) || r->disk_failed || r->collect.n_forgets >= FORGETS_MAX)
 		return;
 	for (unsigned i = 0; i < r->collect.n_forgets; i++)
 		if (r->collect.forgets[i] == file)

@@ -91,6 +91,23 @@ bool file_complete(const struct replica *r, const struct file_state *f)
 	return f->exists ? f->rec.complete : f->file > r->complete_from;
 }
 
+void file_end_exception(struct file_state *f, uint64_t block)
+{
+	struct store_file *rec = &f->rec;
+	unsigned i = 0;
+
+	/* A record on its way was accepted after the install and says what holds then. */
+	if (f->changes != NULL)
+		return;
+	while (i < rec->exceptions && rec->exception[i] != block)
+		i++;
+	if (i == rec->exceptions)
+		return;
+	rec->exceptions--;
+	memmove(rec->exception + i, rec->exception + i + 1,
+	        (rec->exceptions - i) * sizeof(*rec->exception));
+}
+
 bool file_has_older(const struct file_state *f)
 {
 	const struct block_state *b;
@@ -132,6 +149,13 @@ struct block_state *block_find(const struct file_state *f, uint64_t block)
 
 	HASH_FIND(hh, f->blocks, &block, sizeof(block), b);
 	return b;
+}
+
+bool block_broken(const struct file_state *f, uint64_t block)
+{
+	const struct block_state *b = block_find(f, block);
+
+	return b != NULL && b->broken;
 }
 
 struct store_block block_tip(const struct replica *r, const struct file_state *f, uint64_t block)

@@ -66,6 +66,8 @@ static enum status judge(struct replica *r, struct file_state *f, const struct m
 
 	if (tip.damaged && !is_whole(i))
 		return STATUS_BAD_PAGE;
+	if (block_broken(f, i->block))
+		return STATUS_BUSY;
 	if (blind || (version_eq(now.version, i->old) && now.closed == i->old_closed)) {
 		if (!blind && rank_cmp(sent, now) < 0)
 			return STATUS_AHEAD;

@@ -31,7 +31,7 @@
 #define DOUBT_BATCH 256
 
 /* Record of no file: its `closed` is complete_from, durable in the journal like everything else. */
-#define FILE_BOOK ((file_id_t)0)
+#define FILE_BOOK ((file_id_t)UINT64_MAX)
 
 /* Where a reply goes. */
 struct origin {
@@ -63,6 +63,7 @@ struct change {
 struct block_state {              /* of a block with accepted changes */
 	uint64_t block;
 	struct change *changes;   /* in the order accepted; never empty */
+	bool broken;              /* one failed: the others will, and the chain ends before it */
 	UT_hash_handle hh;
 };
 
@@ -184,6 +185,11 @@ struct change *file_submit_record(struct replica *r, struct file_state *f);
 /* The record, and with it what the server knows of the file, must exist before blocks do. */
 void file_ensure_record(struct replica *r, struct file_state *f, uint64_t map, uint64_t epoch);
 
+/* An install became durable: `closed` of the record counts for the block again. */
+void file_end_exception(struct file_state *f, uint64_t block);
+/* True while changes of the block are failing: nothing may follow them. */
+bool block_broken(const struct file_state *f, uint64_t block);
+
 struct block_state *block_find(const struct file_state *f, uint64_t block);
 /* Version and own `closed` of a block after all accepted changes. */
 struct store_block block_tip(const struct replica *r, const struct file_state *f, uint64_t block);
@@ -238,6 +244,7 @@ void doubt_start(struct replica *r, uint64_t complete_from);
 void doubt_load(struct replica *r);
 
 /* --- check.c: requests come from untrusted bytes --- */
+bool check_file(file_id_t file);
 bool check_block(uint64_t block, uint8_t shift);
 uint32_t block_bytes(uint64_t block, uint8_t shift);
 bool check_write(const struct msg *m);

@@ -102,7 +102,7 @@ void replica_list(struct replica *r, const struct msg *m)
 	enum status s = STATUS_INVALID;
 	uint8_t *entries = NULL;
 
-	if (q->file != FILE_BOOK && q->first <= q->last && q->max > 0)
+	if (check_file(q->file) && q->first <= q->last && q->max > 0)
 		s = replica_admit(r, q->file, q->map, q->epoch, false, &f);
 	if (s == STATUS_OK && !file_complete(r, f))
 		s = STATUS_UNKNOWN;

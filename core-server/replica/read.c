@@ -12,7 +12,7 @@ static void answer(struct read_state *s, enum status status)
 	struct msg m = {.type = MSG_TYPE_read_reply};
 	struct msg_read_reply *reply = &m.read_reply;
 
-	if (status != STATUS_DISK)
+	if (status != STATUS_DISK && status != STATUS_INVALID)
 		d = block_durable(r, rd->file, rd->block);
 	*reply = (struct msg_read_reply){
 		.status = (uint16_t)status,

@@ -53,7 +53,7 @@ void replica_set_catalog(struct replica *r, struct session *s)
 void replica_set_session(struct replica *r, nsec_t valid_until, uint64_t complete_from)
 {
 	r->valid_until = valid_until;
-	if (complete_from > r->complete_from || !r->complete_from_known)
+	if (complete_from > r->complete_from || (!r->complete_from_known && valid_until > 0))
 		doubt_start(r, complete_from);
 }
 
@@ -96,6 +96,8 @@ enum status replica_disk_status(struct replica *r, int result)
 		return STATUS_BAD_PAGE;
 	case -ECANCELED: /* a change of the block before this one failed */
 		return STATUS_GAP;
+	case -EINVAL: /* the block is known with another size, for example */
+		return STATUS_INVALID;
 	case -ENOMEM: /* of the buffer budget */
 		return STATUS_BUSY;
 	default:

@@ -114,7 +114,7 @@ void replica_seal(struct replica *r, const struct msg *m)
 	struct file_state *f = NULL;
 	enum status s = STATUS_INVALID;
 
-	if (q->file != FILE_BOOK && q->epoch != 0)
+	if (check_file(q->file) && q->epoch != 0)
 		s = replica_admit(r, q->file, q->map, q->epoch, false, &f);
 	if (s == STATUS_OK && (f->n_seal_waits >= SEAL_WAITS_MAX || r->n_changes >= CHANGES_MAX))
 		s = STATUS_BUSY;

@@ -103,6 +103,8 @@ static enum status judge(struct replica *r, struct file_state *f, const struct m
 			c->from = origin_of(m);
 		return STATUS_PENDING;
 	}
+	if (block_broken(f, w->block))
+		return STATUS_BUSY;
 	if (version_cmp(cur, w->prev) < 0)
 		return STATUS_GAP;
 	if (!version_eq(cur, w->prev))
@@ -146,10 +148,14 @@ void replica_write_done(struct change *c)
 
 	if (s == STATUS_OK) {
 		f->seal_durable = MAX(f->seal_durable, c->epoch);
-		if (install)
+		if (install) {
+			file_end_exception(f, c->req.block);
 			scrub_note_fixed(r, f->file, c->req.block);
+		}
 		if (c->epoch < f->rec.seal && !replica_has_bug(r, REPLICA_BUG_ACK_AFTER_SEAL))
 			s = replica_refuse(r, STATUS_SEALED);
+	} else if (s == STATUS_GAP && install) {
+		s = STATUS_MOVED;
 	} else if (s == STATUS_BAD_PAGE && c->req.bad_given) {
 		s = replica_refuse(r, STATUS_INVALID);
 	} else if (s == STATUS_BAD_PAGE) {

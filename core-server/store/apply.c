@@ -128,7 +128,8 @@ static void apply_block(struct store *s, const struct change *c, struct jbuf *bu
 static void apply_file(struct store *s, const struct change *c)
 {
 	struct file *f = index_file(s, c->file);
-	uint64_t seal = MAX(f->exists ? f->rec.seal : 0, c->record.seal); /* never goes back */
+	/* Never goes back; a record lost to damage stands at UINT64_MAX until it is replaced. */
+	uint64_t seal = MAX(f->exists && f->rec.seal != UINT64_MAX ? f->rec.seal : 0, c->record.seal);
 	bool damaged = f->exists && f->rec.damaged && !c->record.complete;
 
 	mem_free(f->rec.exception);

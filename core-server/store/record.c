@@ -140,7 +140,8 @@ bool record_take_change(struct cursor *c, struct change *out)
 	if (c->bad || out->op > STORE_DELETE)
 		return false;
 	if (out->op <= STORE_INSTALL &&
-	    (out->shift < BLOCK_SHIFT_MIN || out->shift > BLOCK_SHIFT_MAX))
+	    (out->shift < BLOCK_SHIFT_MIN || out->shift > BLOCK_SHIFT_MAX) &&
+	    (out->op != STORE_INSTALL || out->shift || out->runs_n)) /* version and closed alone */
 		return false;
 	if (out->runs_n && !take_runs(c, out))
 		return false;
