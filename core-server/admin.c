@@ -108,7 +108,7 @@ static json_t *file_json(struct core *c, const json_t *args)
 	file_id_t file = (file_id_t)json_integer_value(json_object_get(args, "ino"));
 	struct store_file rec;
 	struct store_block b;
-	uint64_t blocks = 0, holes = 0, block = 0;
+	uint64_t blocks = 0, holes = 0, pages = 0, block = 0;
 	json_t *o = json_object();
 	bool known = file != 0 && store_get_file(c->store, file, &rec);
 
@@ -125,9 +125,11 @@ static json_t *file_json(struct core *c, const json_t *args)
 			break;
 		blocks++;
 		holes += b.holes;
+		pages += b.pages;
 	}
 	json_object_set_new(o, "blocks", number(blocks));
 	json_object_set_new(o, "holes", number(holes));
+	json_object_set_new(o, "bytes", number(pages * PAGE_BYTES));
 	return o;
 }
 

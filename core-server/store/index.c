@@ -385,6 +385,7 @@ bool store_get_block(struct store *s, file_id_t file, uint64_t block, struct sto
 		.closed = b->closed,
 		.exists = b->exists,
 		.holes = b->exists && !b->damaged && !b->pages,
+		.pages = b->pages,
 		.damaged = b->damaged,
 	};
 	return b->exists;

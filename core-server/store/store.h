@@ -78,6 +78,7 @@ struct store_block {
 	uint64_t closed;           /* the block's own */
 	bool exists;               /* a record is there */
 	bool holes;                /* all of it is a hole */
+	uint32_t pages;            /* that are no holes */
 	bool damaged;              /* lost here: VERSION_NONE, counts for nothing, reads ERR_CORRUPT,
 	                              until an INSTALL of the whole block or a DELETE */
 };
