@@ -22,8 +22,6 @@ struct fs_config {
 struct fs_ops {
 	/* The mount went away without fs_stop(): somebody else unmounted it. On the loop. */
 	void (*unmounted)(void *ctx);
-	/* After requests were handed to the volume: its timers may have changed. */
-	void (*activity)(void *ctx);
 };
 
 /* Prepares everything but the mount. `loop` will own all calls. */
@@ -44,6 +42,9 @@ void fs_quiesce(struct fs *fs, void (*done)(void *ctx, bool free), void *ctx);
  * the volume still holds are never answered. */
 void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx);
 void fs_free(struct fs *fs);
+bool fs_mounted(const struct fs *fs);
+/* Ends the kernel's waiting: everything under way on the mount fails. From any thread. */
+void fs_abort(struct fs *fs);
 
 struct fs_stats {
 	uint64_t calls, in_flight, inodes_known, invalidations, interrupts;

@@ -23,15 +23,12 @@ static void deliver_all(struct mailbox *m)
 
 static void on_bell(uv_async_t *bell)
 {
-	struct mailbox *m = container_of(bell, struct mailbox, bell);
-
-	deliver_all(m);
-	m->drained(m->ctx);
+	deliver_all(container_of(bell, struct mailbox, bell));
 }
 
-int mailbox_open(struct mailbox *m, uv_loop_t *loop, void (*drained)(void *ctx), void *ctx)
+int mailbox_open(struct mailbox *m, uv_loop_t *loop)
 {
-	*m = (struct mailbox){.drained = drained, .ctx = ctx};
+	*m = (struct mailbox){0};
 	cds_wfcq_init(&m->head, &m->tail);
 	return uv_async_init(loop, &m->bell, on_bell);
 }

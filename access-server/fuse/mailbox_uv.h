@@ -19,14 +19,11 @@ struct mailbox {
 	struct cds_wfcq_head head;
 	struct cds_wfcq_tail tail;
 	uv_async_t bell;
-	void (*drained)(void *ctx); /* after each batch */
-	void *ctx;
 	void (*closed)(void *ctx);
 	void *closed_ctx;
 };
 
-MUST_CHECK int mailbox_open(struct mailbox *m, uv_loop_t *loop, void (*drained)(void *ctx),
-                            void *ctx);
+MUST_CHECK int mailbox_open(struct mailbox *m, uv_loop_t *loop);
 /* Delivers what is there and closes; nobody may post any more. Memory may go when `closed` runs. */
 void mailbox_close(struct mailbox *m, void (*closed)(void *ctx), void *ctx);
 void mailbox_post(struct mailbox *m, struct letter *letter,

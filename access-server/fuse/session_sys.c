@@ -132,13 +132,6 @@ static void deliver_gone(struct letter *letter)
 		fs->ops->unmounted(fs->ctx);
 }
 
-static void on_drained(void *ctx)
-{
-	struct fs *fs = ctx;
-
-	fs->ops->activity(fs->ctx);
-}
-
 int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const struct fs_ops *ops,
            void *ctx)
 {
@@ -153,7 +146,7 @@ int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const st
 	fs->config.threads = MIN(fs->config.threads, FS_THREADS_MAX);
 	if (!fs->config.readahead_kib)
 		fs->config.readahead_kib = 4096;
-	rc = mailbox_open(&fs->mailbox, loop, on_drained, fs);
+	rc = mailbox_open(&fs->mailbox, loop);
 	if (rc < 0) {
 		mem_free(fs);
 		return rc;

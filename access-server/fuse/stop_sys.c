@@ -74,6 +74,17 @@ void fs_free(struct fs *fs)
 	mem_free(fs);
 }
 
+bool fs_mounted(const struct fs *fs)
+{
+	return fs->mounted;
+}
+
+void fs_abort(struct fs *fs)
+{
+	if (fs->mounted)
+		mount_abort(&fs->connection);
+}
+
 void fs_get_stats(const struct fs *fs, struct fs_stats *out)
 {
 	*out = fs->stats;

@@ -39,9 +39,12 @@ struct volume_config {
 	unsigned bugs;
 };
 
+#define VOL_ATTRIBUTES_ONLY UINT64_MAX
+
 struct volume_ops {
 	/* Drop the kernel's pages of [off, off+len) (len 0: to the end) and attributes; then call
-	 * vol_invalidated(v, cookie) on the owner loop. Runs elsewhere (trap A11). */
+	 * vol_invalidated(v, cookie) on the owner loop. Runs elsewhere (trap A11).
+	 * off VOL_ATTRIBUTES_ONLY: the pages stay. */
 	void (*invalidate)(void *ctx, uint64_t ino, uint64_t off, uint64_t len, uint64_t cookie);
 	/* Drop a cached directory entry, or all of the directory's when name is empty. */
 	void (*invalidate_entry)(void *ctx, uint64_t dir, struct span name, uint64_t cookie);
@@ -148,4 +151,7 @@ struct vol_stats {
 	uint64_t files, buffered_bytes, stale_blocks, repairs, recoveries, hedged, lost_handles;
 	uint64_t writes, reads, flushes;
 };
+/* Releases every exclusive lease, as if all were recalled; for a server that is about to end. */
+void vol_give_back(struct volume *v);
+bool vol_gave_back(const struct volume *v); /* none is left */
 void vol_get_stats(const struct volume *v, struct vol_stats *out);
