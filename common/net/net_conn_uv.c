@@ -98,13 +98,14 @@ static void on_written(uv_write_t *req, int status);
 
 static unsigned get_bufs(struct conn *c, uv_buf_t bufs[PIECES_MAX], size_t *total)
 {
-	struct tx_piece piece[PIECES_MAX];
-	unsigned n = tx_pieces(&c->tx, piece, PIECES_MAX);
+	unsigned n = tx_seal(&c->tx, PIECES_MAX);
 
 	*total = 0;
 	for (unsigned i = 0; i < n; i++) {
-		bufs[i] = uv_buf_init((char *)(uintptr_t)piece[i].p, (unsigned)piece[i].len);
-		*total += piece[i].len;
+		const struct tx_piece *piece = tx_piece(&c->tx, i);
+
+		bufs[i] = uv_buf_init((char *)(uintptr_t)piece->p, (unsigned)piece->len);
+		*total += piece->len;
 	}
 	return n;
 }

@@ -2,80 +2,115 @@
 
 #include "common/base/mem.h"
 
-#define SEG_BYTES (16u << 10)
+#define CHUNK_BYTES (16u << 10)
 /* A payload up to this size is cheaper to copy than to carry as a piece of its own. */
 #define COPY_BYTES 1024
+#define RING_MIN 16
 
-struct tx_seg {
-	struct tx_seg *next;
-	struct iobuf *buf;         /* payload by reference; NULL: the bytes are in `data` */
-	const uint8_t *p;
-	size_t len;                /* from p on, not sent yet */
-	size_t used, cap;          /* of `data` */
-	bool sealed;
+struct tx_chunk {
+	unsigned refs;             /* pieces that lie in it, and tx->chunk */
+	size_t used, cap;
 	uint8_t data[];
 };
 
 void tx_init(struct tx *tx)
 {
-	*tx = (struct tx){0};
+	*tx = (struct tx){.cap = RING_MIN};
+	tx->ring = mem_new_array(tx->cap, sizeof(*tx->ring));
 }
 
-static void seg_free(struct tx *tx, struct tx_seg *s)
+static void chunk_put(struct tx *tx, struct tx_chunk *c)
 {
-	iobuf_put(s->buf);
-	if (s->cap == SEG_BYTES && !tx->spare)
-		tx->spare = s;
+	if (!c || --c->refs > 0)
+		return;
+	if (c->cap == CHUNK_BYTES && !tx->spare)
+		tx->spare = c;
 	else
-		mem_free(s);
+		mem_free(c);
+}
+
+static struct tx_piece *at(const struct tx *tx, unsigned i)
+{
+	return &tx->ring[(tx->first + i) & (tx->cap - 1)];
+}
+
+static void drop_first(struct tx *tx)
+{
+	struct tx_piece *p = at(tx, 0);
+
+	iobuf_put(p->buf);
+	chunk_put(tx, p->chunk);
+	tx->first = (tx->first + 1) & (tx->cap - 1);
+	tx->n--;
+	if (tx->sealed > 0)
+		tx->sealed--;
 }
 
 void tx_fini(struct tx *tx)
 {
-	while (tx->head) {
-		struct tx_seg *s = tx->head;
-
-		tx->head = s->next;
-		seg_free(tx, s);
-	}
+	while (tx->n > 0)
+		drop_first(tx);
+	chunk_put(tx, tx->chunk);
 	mem_free(tx->spare);
+	mem_free(tx->ring);
 	*tx = (struct tx){0};
 }
 
-static struct tx_seg *seg_new(struct tx *tx, size_t cap)
+static void grow(struct tx *tx)
 {
-	struct tx_seg *s = cap == SEG_BYTES ? tx->spare : NULL;
+	struct tx_piece *ring = mem_new_array((size_t)tx->cap * 2, sizeof(*ring));
 
-	if (s)
+	for (unsigned i = 0; i < tx->n; i++)
+		ring[i] = *at(tx, i);
+	mem_free(tx->ring);
+	tx->ring = ring;
+	tx->first = 0;
+	tx->cap *= 2;
+}
+
+static struct tx_piece *add_piece(struct tx *tx, const uint8_t *p, size_t len)
+{
+	struct tx_piece *piece;
+
+	if (tx->n == tx->cap)
+		grow(tx);
+	piece = at(tx, tx->n++);
+	*piece = (struct tx_piece){.p = p, .len = len};
+	return piece;
+}
+
+static void new_chunk(struct tx *tx, size_t cap)
+{
+	struct tx_chunk *c = cap == CHUNK_BYTES ? tx->spare : NULL;
+
+	if (c)
 		tx->spare = NULL;
 	else
-		s = mem_new(sizeof(*s) + cap);
-	s->next = NULL;
-	s->buf = NULL;
-	s->p = s->data;
-	s->len = s->used = 0;
-	s->cap = cap;
-	s->sealed = false;
-	if (tx->tail)
-		tx->tail->next = s;
-	else
-		tx->head = s;
-	tx->tail = s;
-	return s;
+		c = mem_new(sizeof(*c) + cap);
+	c->refs = 1;
+	c->used = 0;
+	c->cap = cap;
+	chunk_put(tx, tx->chunk);
+	tx->chunk = c;
 }
 
 /* `len` bytes at the end of the queue, to be filled in. */
 static uint8_t *extend(struct tx *tx, size_t len)
 {
-	struct tx_seg *s = tx->tail;
+	struct tx_piece *last = tx->n > tx->sealed ? at(tx, tx->n - 1) : NULL;
 	uint8_t *p;
 
-	if (!s || s->buf || s->sealed || s->cap - s->used < len)
-		s = seg_new(tx, MAX(len, SEG_BYTES));
-	p = s->data + s->used;
-	s->used += len;
-	s->len += len;
+	if (!tx->chunk || tx->chunk->cap - tx->chunk->used < len)
+		new_chunk(tx, MAX(len, CHUNK_BYTES));
+	p = tx->chunk->data + tx->chunk->used;
+	tx->chunk->used += len;
 	tx->bytes += len;
+	if (last && last->chunk == tx->chunk) {
+		last->len += len;
+	} else {
+		add_piece(tx, p, len)->chunk = tx->chunk;
+		tx->chunk->refs++;
+	}
 	return p;
 }
 
@@ -83,7 +118,6 @@ void tx_add(struct tx *tx, const struct msg *m)
 {
 	size_t head = msg_head_bytes(m);
 	uint32_t len = m->payload.len;
-	struct tx_seg *s;
 	uint8_t *p;
 
 	if (len <= COPY_BYTES) {
@@ -94,22 +128,22 @@ void tx_add(struct tx *tx, const struct msg *m)
 		return;
 	}
 	msg_encode(m, extend(tx, head));
-	s = seg_new(tx, 0);
-	s->buf = iobuf_get(m->payload.buf);
-	s->p = slice_data(m->payload);
-	s->len = len;
+	add_piece(tx, slice_data(m->payload), len)->buf = iobuf_get(m->payload.buf);
 	tx->bytes += len;
 }
 
-unsigned tx_pieces(struct tx *tx, struct tx_piece *out, unsigned max)
+unsigned tx_seal(struct tx *tx, unsigned max)
 {
-	unsigned n = 0;
+	unsigned n = MIN(tx->n, max);
 
-	for (struct tx_seg *s = tx->head; s && n < max; s = s->next) {
-		s->sealed = true;
-		out[n++] = (struct tx_piece){s->p, s->len};
-	}
+	tx->sealed = MAX(tx->sealed, n);
 	return n;
+}
+
+const struct tx_piece *tx_piece(const struct tx *tx, unsigned i)
+{
+	CHECK(i < tx->n);
+	return at(tx, i);
 }
 
 void tx_consume(struct tx *tx, size_t bytes)
@@ -117,17 +151,16 @@ void tx_consume(struct tx *tx, size_t bytes)
 	CHECK(bytes <= tx->bytes);
 	tx->bytes -= bytes;
 	while (bytes > 0) {
-		struct tx_seg *s = tx->head;
-		size_t n = MIN(bytes, s->len);
+		struct tx_piece *p = at(tx, 0);
+		size_t n = MIN(bytes, p->len);
 
-		s->p += n;
-		s->len -= n;
+		p->p += n;
+		p->len -= n;
 		bytes -= n;
-		if (s->len > 0)
-			return;
-		tx->head = s->next;
-		if (!tx->head)
-			tx->tail = NULL;
-		seg_free(tx, s);
+		if (p->len == 0)
+			drop_first(tx);
 	}
+	/* Nothing looks into the chunk any more: it starts anew. */
+	if (tx->n == 0 && tx->chunk)
+		tx->chunk->used = 0;
 }
