@@ -197,16 +197,18 @@ static void begin(struct check *c, uint32_t op)
 		emit(c, &c->now.s[k]);
 }
 
-/* True if the op went through a handle that this state says is lost. */
+/* True if the op cannot have succeeded in this state: it went through a handle that is lost, or it
+ * is a flush (also one under way at the takeover) that says that what is lost is durable. */
 static bool through_lost(const struct check *c, const struct state *s, uint32_t op)
 {
 	const struct register_op *o = &c->ops[op];
+	bool flush = o->type == REG_SYNC || o->sync;
 
 	for (unsigned i = 0; i < s->n_lost; i++) {
-		uint32_t lost = s->lost[i].op;
+		uint32_t lost = s->lost[i].op, stamp = s->lost[i].stamp;
 
 		if (c->ops[lost].mount == o->mount && c->returned[lost] < c->begun[op] &&
-		    o->opened < s->lost[i].stamp && s->lost[i].stamp < c->events[c->begun[op]].stamp)
+		    o->opened < stamp && (flush || stamp < c->events[c->begun[op]].stamp))
 			return true;
 	}
 	return false;

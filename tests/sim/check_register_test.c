@@ -189,6 +189,15 @@ Test(register, lost_handles_stay_lost)
 	HOLDS("w1=5 t r4=0 r7=0");
 }
 
+/* P2: a flush under way at the takeover succeeds only if the takeover kept what it flushes. */
+Test(register, flush_across_a_takeover)
+{
+	BROKEN("w1=5 (1s0 t r4=0 )1");
+	HOLDS("w1=5 (1s0 t r4=5 )1");
+	HOLDS("w1=5 (1s0 t r4=0 !1");
+	BROKEN("w1=5 (1W6 t r4=0 )1");
+}
+
 /* Zeros come from many places (holes, punches, the start): values need not be unique. */
 Test(register, zeros_are_ordinary_values)
 {

@@ -76,7 +76,7 @@ bool replicas_settled(struct cluster *c)
 	char text[300];
 
 	for (unsigned f = 0; f < c->hist.files; f++) {
-		for (unsigned b = 0; b < BLOCKS; b++) {
+		for (unsigned b = 0; b < BLOCKS && !c->hist.file[f].gone; b++) {
 			if (!block_settled(c, f, block_number(b), text, sizeof(text)))
 				return false;
 		}
@@ -88,7 +88,7 @@ void replicas_differ(struct cluster *c, char *out, size_t size)
 {
 	out[0] = 0;
 	for (unsigned f = 0; f < c->hist.files; f++) {
-		for (unsigned b = 0; b < BLOCKS; b++) {
+		for (unsigned b = 0; b < BLOCKS && !c->hist.file[f].gone; b++) {
 			if (!block_settled(c, f, block_number(b), out, size))
 				return;
 		}
@@ -167,7 +167,7 @@ static void check_block(struct cluster *c, unsigned file, uint64_t block)
 void replicas_check(struct cluster *c)
 {
 	for (unsigned f = 0; f < c->hist.files && !c->w.failed; f++) {
-		for (unsigned b = 0; b < BLOCKS && !c->w.failed; b++)
+		for (unsigned b = 0; b < BLOCKS && !c->w.failed && !c->hist.file[f].gone; b++)
 			check_block(c, f, block_number(b));
 	}
 }

@@ -93,7 +93,7 @@ void clients_die(struct cluster *c, struct node *n)
 		if (cl->n != n || cl->dead)
 			continue;
 		cl->dead = true;
-		if (cl->busy && cl->kind == CLIENT_NAMES)
+		if (cl->naming)
 			history_name_event(&c->hist, NAME_UNKNOWN, cl->op);
 	}
 	history_crash(&c->hist, n->index << 16 | n->life);

@@ -33,6 +33,8 @@ struct client {
 	unsigned step;
 	unsigned errors;              /* one after the other */
 	bool locked;
+	bool naming;                  /* an operation on a name is under way */
+	uint64_t name_begun;          /* events of names before it */
 	uint64_t ops;                 /* done */
 	int rc;                       /* of the last one */
 	void (*after)(struct client *cl); /* what follows the operation under way: books it, ... */
@@ -40,6 +42,7 @@ struct client {
 };
 
 struct client *client_new(struct cluster *c, struct node *n, enum client_kind kind);
+void client_rest(struct client *cl);                   /* a pause, then its next step */
 void client_wake(struct client *cl, nsec_t delay);   /* takes its next step then */
 void clients_start(struct cluster *c, struct node *n); /* those of a mount that just started */
 void clients_die(struct cluster *c, struct node *n);
@@ -63,6 +66,11 @@ void client_truncate(struct client *cl, uint32_t file, uint32_t unit, void (*aft
 void client_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units,
                   void (*after)(struct client *cl));
 void client_append(struct client *cl, uint32_t file, bool sync, void (*after)(struct client *cl));
+
+/* One operation on entries of the names' directory (client_names.c). */
+void client_name(struct client *cl, enum name_op_type type, unsigned name, unsigned to,
+                 void (*after)(struct client *cl));
+#define CLIENT_NAMES_N 4u
 
 /* Steps of the kinds of client. */
 void client_make(struct client *cl);

@@ -17,7 +17,7 @@ static uint64_t draw(struct client *cl, uint64_t below)
 	return random_below(&cl->c->w.stream[STREAM_CLIENT], below);
 }
 
-static void rest(struct client *cl)
+void client_rest(struct client *cl)
 {
 	nsec_t think = cl->c->shape.think;
 	nsec_t pause = draw(cl, 4) ? world_between(&cl->c->w, STREAM_CLIENT, 0, think / 4)
@@ -48,7 +48,7 @@ static void data_done(struct client *cl)
 		cl->errors = 0;
 	else
 		client_failed(cl, "data operation");
-	rest(cl);
+	client_rest(cl);
 }
 
 /* After an error the handle may be lost: only a new one works. */
@@ -108,90 +108,6 @@ void client_step_data(struct client *cl)
 		client_close(cl, file, data_done);
 }
 
-/* --- names --- */
-
-static uint64_t *unknown_since(struct client *cl)
-{
-	return &cl->c->unknown_since[cl->n->index];
-}
-
-static bool outcome_known(struct client *cl, struct name_op *op)
-{
-	if (cl->rc == 0) {
-		op->outcome = NAME_OK;
-		if (op->type == NAME_CREATE || op->type == NAME_LOOKUP)
-			op->ino = cl->req.attr.ino;
-		return true;
-	}
-	op->outcome = cl->rc == -EEXIST ? NAME_EXISTS : NAME_ABSENT;
-	return cl->rc == -ENOENT || cl->rc == -EEXIST;
-}
-
-static void name_closed(struct client *cl)
-{
-	rest(cl);
-}
-
-static void name_done(struct client *cl)
-{
-	struct history *h = &cl->c->hist;
-	struct name_op *op = &h->name_op[cl->op];
-
-	if (!outcome_known(cl, op)) {
-		op->outcome = NAME_OK; /* if it happened at all */
-		history_name_event(h, NAME_UNKNOWN, cl->op);
-		*unknown_since(cl) = h->name_events;
-		client_failed(cl, "operation on a name");
-		rest(cl);
-		return;
-	}
-	cl->errors = 0;
-	history_name_event(h, NAME_RETURN, cl->op);
-	if (*unknown_since(cl) && cl->begun_stamp >= *unknown_since(cl)) {
-		history_name_event(h, NAME_RETIRE, op->mount);
-		*unknown_since(cl) = 0;
-	}
-	if (op->type == NAME_CREATE && cl->rc == 0 && cl->req.out_handle) {
-		uint64_t handle = cl->req.out_handle, ino = cl->req.attr.ino;
-
-		fresh(cl, VOL_CLOSE, ino)->handle = handle;
-		client_submit(cl, name_closed);
-		return;
-	}
-	rest(cl);
-}
-
-static enum name_op_type draw_name_op(struct client *cl)
-{
-	uint64_t dice = draw(cl, 100);
-
-	return dice < 30 ? NAME_CREATE : dice < 50 ? NAME_UNLINK : dice < 65 ? NAME_RENAME : NAME_LOOKUP;
-}
-
-void client_step_names(struct client *cl)
-{
-	static const char *const names[] = {"a", "b", "c", "d"};
-	static const enum vol_op ops[] = {VOL_CREATE, VOL_UNLINK, VOL_RENAME, VOL_LOOKUP};
-	struct name_op op = {.type = draw_name_op(cl), .mount = cl->n->index};
-	struct vol_req *req;
-
-	if (cl->handle[0])
-		return;
-	op.name = (uint8_t)draw(cl, ARRAY_LEN(names));
-	op.to = (uint8_t)((op.name + 1 + draw(cl, ARRAY_LEN(names) - 1)) % ARRAY_LEN(names));
-	req = fresh(cl, ops[op.type], cl->c->dir);
-	req->name = name_span(cl, 0, names[op.name]);
-	req->new_name = name_span(cl, 1, names[op.to]);
-	req->new_ino = cl->c->dir;
-	req->mode = S_IFREG | 0644;
-	req->flags = op.type == NAME_CREATE ? VOL_F_EXCL : 0;
-	cl->op = history_name_begin(&cl->c->hist, &op);
-	world_trace(&cl->c->w, "client %u: name op %d %s %s", cl->id, (int)op.type, names[op.name],
-	            op.type == NAME_RENAME ? names[op.to] : "");
-	client_submit(cl, name_done);
-	cl->begun_stamp = cl->c->hist.name_events - 1;
-}
-
 /* --- appends --- */
 
 void client_step_append(struct client *cl)
@@ -218,7 +134,7 @@ static void lock_failed(struct client *cl)
 	cl->locked = false;
 	if (cl->rc != -EAGAIN && cl->rc != -EDEADLK)
 		client_failed(cl, "lock");
-	rest(cl);
+	client_rest(cl);
 }
 
 static void unlocked(struct client *cl)
@@ -226,7 +142,7 @@ static void unlocked(struct client *cl)
 	cl->locked = false;
 	if (cl->rc < 0)
 		client_failed(cl, "unlock");
-	rest(cl);
+	client_rest(cl);
 }
 
 static void worked(struct client *cl)
@@ -240,7 +156,7 @@ static void worked(struct client *cl)
 		cl->locked = false;
 		client_failed(cl, "work under the lock");
 	}
-	rest(cl);
+	client_rest(cl);
 }
 
 static void lock_request(struct client *cl, uint8_t type, bool wait)
@@ -265,7 +181,7 @@ static void locked(struct client *cl)
 	cl->locked = true;
 	cl->c->lock_owner = cl->id;
 	cl->c->lock_granted = history_stamp(&cl->c->hist);
-	rest(cl);
+	client_rest(cl);
 }
 
 void client_step_lock(struct client *cl)
@@ -337,39 +253,21 @@ static void verified(struct client *cl)
 		cl->errors = 0;
 		cl->step++;
 	}
-	rest(cl);
+	client_rest(cl);
 }
 
 static void verify_opened(struct client *cl)
 {
 	if (cl->rc < 0)
 		client_failed(cl, "open");
-	rest(cl);
+	client_rest(cl);
 }
 
 static void name_verified(struct client *cl)
 {
-	struct name_op *op = &cl->c->hist.name_op[cl->op];
-
-	if (!outcome_known(cl, op)) {
-		history_name_event(&cl->c->hist, NAME_UNKNOWN, cl->op);
-		client_failed(cl, "looking up everything");
-	} else {
-		history_name_event(&cl->c->hist, NAME_RETURN, cl->op);
+	if (cl->rc == 0 || cl->rc == -ENOENT)
 		cl->step++;
-	}
-	rest(cl);
-}
-
-static void verify_name(struct client *cl, unsigned i)
-{
-	static const char *const names[] = {"a", "b", "c", "d"};
-	struct name_op op = {.type = NAME_LOOKUP, .mount = cl->n->index, .name = (uint8_t)i};
-	struct vol_req *req = fresh(cl, VOL_LOOKUP, cl->c->dir);
-
-	req->name = name_span(cl, 0, names[i]);
-	cl->op = history_name_begin(&cl->c->hist, &op);
-	client_submit(cl, name_verified);
+	client_rest(cl);
 }
 
 void client_step_verify(struct client *cl)
@@ -380,9 +278,14 @@ void client_step_verify(struct client *cl)
 	if (file >= cl->c->hist.files) {
 		unsigned name = cl->step - cl->c->hist.files * VERIFY_STEPS;
 
-		cl->finished = name == 4 || !cl->c->shape.names;
+		cl->finished = name == CLIENT_NAMES_N;
 		if (!cl->finished)
-			verify_name(cl, name);
+			client_name(cl, NAME_LOOKUP, name, 0, name_verified);
+		return;
+	}
+	if (cl->c->hist.file[file].gone) {
+		cl->step++;
+		client_wake(cl, 0);
 		return;
 	}
 	if (!cl->handle[file]) {

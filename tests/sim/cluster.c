@@ -61,6 +61,8 @@ static void init_latency(struct cluster *c)
 
 static void init_nodes(struct cluster *c)
 {
+	for (unsigned s = c->shape.sites + 1; s <= c->shape.hints; s++) /* more votes than sites */
+		node_init(&c->node[c->nodes], c, cluster_hint_id(s), SERVER_HINT, 1);
 	for (unsigned s = 1; s <= c->shape.sites; s++) {
 		if (s <= c->shape.hints)
 			node_init(&c->node[c->nodes], c, cluster_hint_id(s), SERVER_HINT, (uint16_t)s);

@@ -38,6 +38,7 @@ struct hist_file {
 	uint32_t unit_bytes;         /* what writes are multiples of: a page or a chunk */
 	bool append;                 /* one write per chunk, each where the file ended */
 	uint16_t site[3];            /* where it lives */
+	bool gone;                   /* unlinked */
 };
 
 struct hist_takeover {

@@ -14,6 +14,7 @@ static void configure(struct node *n, struct store_config *out)
 	        .journal_bytes = 2u << 20,
 	        .cache_bytes = 1u << 20,
 	        .large_bytes = 64u << 10,
+	        .bugs = n->c->shape.store_bugs,
 	        .now = store_now,
 	        .ctx = n,
 	};

@@ -1,0 +1,287 @@
+/* Traps A8 to A15: disks without memory, lost handles, sessions, names, orphans; and P6. */
+
+#include "tests/sim/scenarios.h"
+
+#include "tests/sim/run.h"
+
+/* Flushed on sites 1 and 2, site 3 is behind; the disk of site 1 is replaced, site 2 is cut off.
+ * An empty disk and a late one are no majority. */
+static void a8(struct cluster *c, bool rollback)
+{
+	struct node *core = cluster_find(c, cluster_core_id(1, 0));
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	node_remember(core);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, core->id, true);
+	if (rollback)
+		node_restore(core);
+	else
+		node_wipe(core);
+	simnet_cut_site(&c->net, 2, true);
+	stage_lift(c);
+	stage_restart(c, core->id);
+	stage_begin_read(b, 1, 0, 1);
+	stage_finish(b, 6 * NSEC_SEC);
+	stage_end(c);
+}
+
+void scenario_a8_blank(struct cluster *c)
+{
+	a8(c, false);
+}
+
+void scenario_a8_rollback(struct cluster *c)
+{
+	a8(c, true);
+}
+
+/* The holder is cut off with unflushed data, C takes the file. Every call on the old handle fails,
+ * also the second flush; a new one works. */
+void scenario_a9(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "first write");
+	for (unsigned s = 1; s <= 3; s++)
+		stage_cut(c, cluster_access_id(1), cluster_core_id(s, 0), true);
+	stage_expect(c, stage_write(a, 1, 0, 1, false) == 0, "second write");
+	stage_cut_hints(c, cluster_access_id(1), true);
+	stage_expect(c, stage_write(b, 1, 1, 1, true) == 0, "C writes");
+	for (unsigned s = 1; s <= 3; s++)
+		stage_cut(c, cluster_access_id(1), cluster_core_id(s, 0), false);
+	stage_cut_hints(c, cluster_access_id(1), false);
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_sync(a, 1);
+	stage_sync(a, 1);
+	stage_read(a, 1, 0, 1);
+	stage_write(a, 1, 2, 1, false);
+	stage_sync(a, 1);
+	stage_end(c);
+}
+
+/* The leader is cut off together with an access server that has the page cached; the others elect
+ * another, and a writer takes the file. */
+void scenario_a10_old_leader(struct cluster *c)
+{
+	struct node *leader;
+	struct client *a, *b;
+	unsigned other;
+
+	if (!stage_start(c))
+		return;
+	leader = stage_leader(c);
+	stage_expect(c, leader != NULL, "a leader");
+	if (!leader)
+		return;
+	other = leader->site % 3 + 1;
+	a = stage_client(c, leader->site);
+	b = stage_client(c, other);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0 && stage_read(a, 1, 0, 1) == 0, "read");
+	simnet_cut_site(&c->net, leader->site, true);
+	stage_begin_write(b, 1, 0, 1, true);
+	for (unsigned i = 0; i < 40 && b->busy; i++) {
+		if (!a->busy)
+			stage_begin_read(a, 1, 0, 1);
+		stage_wait(c, 200 * NSEC_MSEC);
+	}
+	for (unsigned i = 0; i < 10; i++) {
+		if (!a->busy)
+			stage_begin_read(a, 1, 0, 1);
+		stage_wait(c, 200 * NSEC_MSEC);
+	}
+	stage_end(c);
+}
+
+/* The clock of the reader runs far too slow, so it believes in its lease; its nearest core server is
+ * cut off from the catalog, and knows that it may not answer. */
+void scenario_a10_fenced_reads(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0 && stage_read(b, 1, 0, 1) == 0, "read");
+	node_set_clock_rate(b->n, -950000);
+	simnet_cut_site(&c->net, 3, true);
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "write without site 3");
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_begin_read(b, 1, 0, 1);
+	stage_finish(b, 3 * NSEC_SEC);
+	stage_end(c);
+}
+
+/* A reader sleeps (SIGSTOP) through a takeover: the first thing it does when it wakes is to read. */
+void scenario_a10_paused(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0 && stage_read(b, 1, 0, 1) == 0, "read");
+	node_pause(b->n, c->w.now + 4 * NSEC_SEC);
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "write while C sleeps");
+	stage_wait(c, 4 * NSEC_SEC - 1 - (c->w.now % NSEC_SEC));
+	b->n->paused_until = 0;
+	stage_begin_read(b, 1, 0, 1);
+	stage_finish(b, 5 * NSEC_SEC);
+	stage_end(c);
+}
+
+void shape_two_sites(struct shape *s)
+{
+	shape_three_sites(s);
+	s->sites = 2;
+	s->cores_per_site = 2;
+}
+
+/* Two sites: two replicas in one of them are not enough; that site burns. */
+void scenario_a12(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_cut(c, cluster_access_id(1), cluster_core_id(2, 0), true);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(2, 1), true);
+	stage_begin_write(a, 1, 0, 1, true);
+	stage_expect(c, stage_finish(a, 3 * NSEC_SEC) == -ETIMEDOUT,
+	             "P1: a flush succeeds with one of two sites");
+	stage_end(c);
+}
+
+/* The old leader answers from what it knows, which is not what the others agreed on. */
+void scenario_a14(struct cluster *c)
+{
+	struct node *leader;
+	struct client *a, *b;
+	unsigned other;
+
+	if (!stage_start(c))
+		return;
+	leader = stage_leader(c);
+	stage_expect(c, leader != NULL, "a leader");
+	if (!leader)
+		return;
+	other = leader->site % 3 + 1;
+	a = stage_client(c, leader->site);
+	b = stage_client(c, other);
+	stage_expect(c, stage_create(b, 0) == 0, "create");
+	simnet_cut_site(&c->net, leader->site, true);
+	stage_begin_rename(b, 0, 1);
+	for (unsigned i = 0; i < 60 && b->busy; i++)
+		stage_wait(c, 20 * NSEC_MSEC);
+	stage_begin_lookup(a, 0);
+	stage_finish(a, 4 * NSEC_SEC);
+	stage_end(c);
+}
+
+/* Open in site 3, without any I/O, unlinked in site 2: its blocks stay while it is open. */
+void scenario_a15(struct cluster *c)
+{
+	struct client *a, *b, *d;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 2) == 0 && stage_write(a, 2, 0, 4, true) == 0, "write");
+	stage_expect(c, stage_open(d, 2) == 0, "open");
+	stage_expect(c, stage_close(a, 2) == 0, "close");
+	stage_expect(c, stage_unlink_file(b, 2) == 0, "unlink");
+	stage_wait(c, 5 * NSEC_SEC);
+	stage_expect(c, stage_read(d, 2, 0, 4) == 0, "P1: an open file can be read after its unlink");
+	c->hist.file[2].gone = true;
+	stage_end(c);
+}
+
+/* Power goes everywhere in the middle of large overwrites. */
+void scenario_a13(struct cluster *c)
+{
+	struct client *a;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_expect(c, stage_open(a, 1) == 0, "open");
+	for (unsigned round = 0; round < 4; round++) {
+		stage_expect(c, stage_write(a, 1, 0, 32, true) == 0, "flushed write");
+		stage_begin_write(a, 1, 0, 32, true);
+		stage_wait(c, world_between(&c->w, STREAM_FAULT, 100 * 1000, 10 * NSEC_MSEC));
+		for (unsigned i = 0; i < c->nodes; i++)
+			node_crash(&c->node[i], true);
+		for (unsigned i = 0; i < c->nodes; i++)
+			node_start(&c->node[i]);
+		a = stage_client(c, 1);
+		stage_expect(c, stage_open(a, 1) == 0 && stage_read(a, 1, 0, 32) == 0, "read");
+	}
+	stage_end(c);
+}
+
+/* P6: a holder flushes again and again while another site dies, hangs, or is cut off. */
+void scenario_p6(struct cluster *c)
+{
+	struct client *a;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
+	c->longest_sync = 0;
+	for (unsigned i = 0; i < 120 && !c->w.failed; i++) {
+		if (i == 10)
+			stage_crash(c, cluster_core_id(2, 0), true);
+		if (i == 40)
+			stage_restart(c, cluster_core_id(2, 0));
+		if (i == 60)
+			node_pause(cluster_find(c, cluster_core_id(3, 0)), c->w.now + 2 * NSEC_SEC);
+		if (i == 90)
+			simnet_cut_site(&c->net, 2, true);
+		stage_expect(c, stage_write(a, 1, i % 8, 1, false) == 0 && stage_sync(a, 1) == 0, "flush");
+		if (c->longest_sync > NSEC_SEC)
+			world_fail(&c->w, "P6: a flush took %" PRId64 " ms while a majority lived",
+			           c->longest_sync / NSEC_MSEC);
+		stage_wait(c, 30 * NSEC_MSEC);
+	}
+	stage_end(c);
+}
+
+void scenario_calm(struct cluster *c)
+{
+	if (!run_until_made(c))
+		return;
+	for (unsigned i = 0; i < c->nodes; i++) {
+		if (c->node[i].kind == SERVER_ACCESS)
+			clients_start(c, &c->node[i]);
+	}
+	stage_wait(c, 5 * NSEC_SEC);
+	if (run_heal(c))
+		run_converge(c);
+}

@@ -1,0 +1,34 @@
+/* The schedules, by file. */
+#pragma once
+
+#include "tests/sim/sim_disk.h"
+#include "tests/sim/stage.h"
+
+void shape_three_sites(struct shape *s);
+void shape_two_cores(struct shape *s);
+
+void scenario_a1(struct cluster *c);
+void scenario_a1_mixture(struct cluster *c);
+void scenario_a2(struct cluster *c);
+void scenario_a3(struct cluster *c);
+
+void scenario_a5(struct cluster *c);
+void scenario_a5_direction(struct cluster *c);
+void scenario_a6_gaps(struct cluster *c);
+void scenario_a6_merge(struct cluster *c);
+void scenario_a6_duplicate(struct cluster *c);
+void scenario_a7(struct cluster *c);
+void scenario_a7_punch(struct cluster *c);
+void scenario_a8_blank(struct cluster *c);
+void scenario_a8_rollback(struct cluster *c);
+void scenario_a9(struct cluster *c);
+void scenario_a10_old_leader(struct cluster *c);
+void scenario_a10_fenced_reads(struct cluster *c);
+void scenario_a10_paused(struct cluster *c);
+void shape_two_sites(struct shape *s);
+void scenario_a12(struct cluster *c);
+void scenario_a13(struct cluster *c);
+void scenario_a14(struct cluster *c);
+void scenario_a15(struct cluster *c);
+void scenario_calm(struct cluster *c);
+void scenario_p6(struct cluster *c);
