@@ -42,13 +42,15 @@ struct hint_config {
 	nsec_t shared_timeout;         /* R, default 0.8 s */
 	nsec_t election_timeout;       /* default 500 ms */
 	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
+	uint64_t log_bytes;            /* of the voter's log file when it is made; default 64 MiB */
 	char snapshot_dir[256];        /* "" : snapshots in memory (simulator) */
 	unsigned bugs;
 };
 
 /* Formats the vote of a new cluster: every voter starts from the same first configuration. */
 MUST_CHECK int hint_format(struct disk *disk, struct kv *kv, const struct hint_config *c);
-/* Opens log and catalog. ERR_CORRUPT, ERR_VERSION, -EIO; why() says what and where. */
+/* Opens the catalog and starts to read the log: ERR_CORRUPT, ERR_VERSION, -ENOENT (not formatted),
+ * -EIO; *why is a sentence. What is found wrong later shows as `failed` in hint_get_status(). */
 MUST_CHECK int hint_new(struct hint **out, struct env *env, struct disk *disk, struct kv *kv,
                         const struct hint_config *c, const char **why);
 void hint_free(struct hint *h);
@@ -67,6 +69,8 @@ struct hint_status {
 	bool failed;                   /* its disk is out of service */
 };
 void hint_get_status(const struct hint *h, struct hint_status *out);
+const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
+void hint_stepdown(struct hint *h);         /* hands leadership to another voter, if there is one */
 /* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
  *  "map", "margin": how many more voters may fail, "warnings": [text],
