@@ -226,15 +226,29 @@ void names_fill_attr(struct vol_req *req, struct file *f)
 
 #define CONTENDED (5 * NSEC_SEC)
 
+void names_note_contended(struct volume *v, uint64_t ino)
+{
+	struct names *nm = names_of(v);
+
+	nm->contended[ino % NAMES_CONTENDED].ino = ino;
+	nm->contended[ino % NAMES_CONTENDED].at = v->now;
+}
+
+static bool contended(struct volume *v, uint64_t ino)
+{
+	const struct names *nm = names_of(v);
+
+	return nm->contended[ino % NAMES_CONTENDED].ino == ino &&
+	       v->now - nm->contended[ino % NAMES_CONTENDED].at < CONTENDED;
+}
+
 /* Dropping an entry from the kernel waits for the directory's lock, which a change of our own may
  * hold: a directory that others change gets no validity for a while, so that it need not happen. */
 nsec_t names_entry_valid(struct volume *v, const struct node *dir)
 {
 	nsec_t left;
 
-	if (!node_usable(v, dir))
-		return 0;
-	if (dir->recalled_at && v->now - dir->recalled_at < CONTENDED)
+	if (!node_usable(v, dir) || contended(v, dir->ino))
 		return 0;
 	left = session_shared_until(v->session) - v->env->now(v->env);
 	return MAX((nsec_t)0, MIN(left, ATTR_VALID_MAX));

@@ -43,7 +43,6 @@ struct node {
 	unsigned pins;        /* operations under way that will look at it again */
 	unsigned changing;    /* own changes under way */
 	uint64_t changes;     /* own changes begun or ended */
-	nsec_t recalled_at;   /* 0: never */
 };
 
 /* A recall that waits for the kernel to have dropped what it believes. */
@@ -62,7 +61,14 @@ struct names_recall {
 
 struct name_op;
 
+/* Inodes recalled lately, by a hash of the number; a newer one takes the place of an older. */
+#define NAMES_CONTENDED 256
+
 struct names {
+	struct {
+		uint64_t ino;
+		nsec_t at;
+	} contended[NAMES_CONTENDED];
 	struct node *nodes;
 	struct item *items;
 	struct item *lru;
@@ -135,6 +141,7 @@ void names_touch(struct volume *v, uint64_t ino);
 /* Outputs about an inode: attributes and how long they are good. */
 void names_fill_attr(struct vol_req *req, struct file *f);
 nsec_t names_entry_valid(struct volume *v, const struct node *dir);
+void names_note_contended(struct volume *v, uint64_t ino);
 /* Notes that the kernel is told of the entry, so that a recall knows what to drop. */
 void names_tell_entry(struct volume *v, struct vol_req *req, struct item *i);
 void names_give_bytes(struct vol_req *req, struct span bytes);

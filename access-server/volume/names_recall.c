@@ -113,10 +113,10 @@ void names_recall_meta(struct volume *v, uint64_t ino, uint64_t id)
 		f->meta = false;
 	if (under_way(v, ino, id))
 		return; /* the leader repeats itself until answered */
+	names_note_contended(v, ino);
 	r = recall_new(v, ino);
 	r->id = id;
 	if (n) {
-		n->recalled_at = v->now;
 		r->node = node_pin(v, ino);
 		note_kernel_names(r, n);
 		node_drop(v, n);
