@@ -84,7 +84,8 @@ const char *config_site_name(const struct config *c, uint16_t site); /* "?" if u
 const char *config_kind_name(enum server_kind kind);
 
 /* Hint servers nearest first: those of `site`, then the others in the file's order. */
-void config_hints_by_distance(const struct config *c, uint16_t site, unsigned order[CONFIG_HINTS_MAX]);
+void config_hints_by_distance(const struct config *c, uint16_t site,
+                              unsigned order[CONFIG_HINTS_MAX]);
 
 /* "127.1.0.1:7100" or "[fd00::1]:7100" -> address text without port. -EINVAL. */
 MUST_CHECK int config_split_address(const char *text, char *host, size_t host_size, uint16_t *port);

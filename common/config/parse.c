@@ -1,45 +1,15 @@
 /* The sections and keys of a configuration.
  *
- * inih splits lines into key and value. Its reader hook, read_line(), counts lines, sees the section
- * headers (inih passes over a section without keys, and cuts long names) and takes indentation away
- * (inih would read an indented line as more of the value above it). */
-#include "common/config/config.h"
+ * inih splits lines into key and value. Its reader hook, read_line(), counts lines, sees the
+ * section headers (inih passes over a section without keys, and cuts long names) and takes
+ * indentation away (inih would read an indented line as more of the value above it). */
+#include "common/config/parser.h"
 
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum section { SECTION_CLUSTER, SECTION_SITE, SECTION_HINT, SECTION_SERVER };
-
-/* Ids above are taken by commands while they run. */
-#define SERVER_ID_MAX 0x7fffffff
-#define KEYS_MAX 24
-#define KEY_BYTES 16
-
-struct seen_key {
-	char name[KEY_BYTES];
-	unsigned line;
-};
-
-struct parser {
-	struct config *c;
-	const char *at;          /* the text not read yet */
-	unsigned line;
-	bool in_section;
-	enum section section;
-	struct map_site *site;   /* of the current section */
-	struct config_hint *hint;
-	unsigned seen;           /* keys of the current section */
-	struct seen_key key[KEYS_MAX];
-	unsigned cluster_line, server_line;
-	unsigned server_seen;    /* the keys of [server] */
-	struct seen_key server_key[KEYS_MAX];
-	unsigned why_line;       /* of the first error; 0: of no line */
-	char why[256];
-};
-
-/* Remembers the first error; returns what inih wants for "wrong line". */
-PRINTF(2, 3) static int wrong(struct parser *p, const char *fmt, ...)
+int config_wrong(struct parser *p, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -74,14 +44,15 @@ static int cluster_key(struct parser *p, const char *key, const char *value)
 	if (strcmp(key, "id") == 0) {
 		if (number(value, 1, UINT64_MAX, &p->c->cluster))
 			return 1;
-		return wrong(p, "cluster id \"%s\": use a whole number from 1 up", value);
+		return config_wrong(p, "cluster id \"%s\": use a whole number from 1 up", value);
 	}
 	if (strcmp(key, "name") == 0) {
 		if (copy(p->c->name, sizeof(p->c->name), value))
 			return 1;
-		return wrong(p, "cluster name: use 1 to %zu characters", sizeof(p->c->name) - 1);
+		return config_wrong(p, "cluster name: use 1 to %zu characters",
+		                    sizeof(p->c->name) - 1);
 	}
-	return wrong(p, "unknown key \"%s\" in [cluster]; it has id and name", key);
+	return config_wrong(p, "unknown key \"%s\" in [cluster]; it has id and name", key);
 }
 
 static int site_prefixes(struct parser *p, const char *value)
@@ -89,12 +60,15 @@ static int site_prefixes(struct parser *p, const char *value)
 	char text[512], *rest = text, *one;
 
 	if (!copy(text, sizeof(text), value))
-		return wrong(p, "prefixes of site %s: empty or too long", p->site->name);
+		return config_wrong(p, "prefixes of site %s: empty or too long", p->site->name);
 	while ((one = strtok_r(rest, " ,", &rest))) {
 		if (p->site->prefixes == SITE_PREFIXES_MAX)
-			return wrong(p, "site %s has more than %d prefixes", p->site->name, SITE_PREFIXES_MAX);
+			return config_wrong(p, "site %s has more than %d prefixes", p->site->name,
+			                    SITE_PREFIXES_MAX);
 		if (prefix_parse(one, &p->site->prefix[p->site->prefixes]) < 0)
-			return wrong(p, "\"%s\" is no prefix such as 10.1.0.0/16 or fd00:1::/32", one);
+			return config_wrong(p,
+			                    "\"%s\" is no prefix such as 10.1.0.0/16 or fd00:1::/32",
+			                    one);
 		p->site->prefixes++;
 	}
 	return 1;
@@ -107,12 +81,15 @@ static int site_key(struct parser *p, const char *key, const char *value)
 	if (strcmp(key, "prefixes") == 0)
 		return site_prefixes(p, value);
 	if (strcmp(key, "id") != 0)
-		return wrong(p, "unknown key \"%s\" in [site %s]; it has id and prefixes", key, p->site->name);
+		return config_wrong(p, "unknown key \"%s\" in [site %s]; it has id and prefixes",
+		                    key, p->site->name);
 	if (!number(value, 1, SITES_MAX, &id))
-		return wrong(p, "id \"%s\" of site %s: use a number from 1 to %d", value, p->site->name, SITES_MAX);
+		return config_wrong(p, "id \"%s\" of site %s: use a number from 1 to %d", value,
+		                    p->site->name, SITES_MAX);
 	for (unsigned i = 0; i < p->c->sites; i++)
 		if (p->c->site[i].id == id && &p->c->site[i] != p->site)
-			return wrong(p, "sites %s and %s have the same id", p->c->site[i].name, p->site->name);
+			return config_wrong(p, "sites %s and %s have the same id",
+			                    p->c->site[i].name, p->site->name);
 	p->site->id = (uint16_t)id;
 	return 1;
 }
@@ -124,7 +101,8 @@ static int take_address(struct parser *p, const char *key, const char *value, ch
 
 	if (config_split_address(value, host, sizeof(host), &port) < 0 ||
 	    !copy(out, ADDR_TEXT_MAX, value))
-		return wrong(p, "%s \"%s\": use ADDRESS:PORT, such as 127.1.0.1:7100", key, value);
+		return config_wrong(p, "%s \"%s\": use ADDRESS:PORT, such as 127.1.0.1:7100", key,
+		                    value);
 	return 1;
 }
 
@@ -133,10 +111,11 @@ static int hint_key(struct parser *p, const char *key, const char *value)
 	if (strcmp(key, "address") == 0)
 		return take_address(p, key, value, p->hint->addr);
 	if (strcmp(key, "vote") != 0)
-		return wrong(p, "unknown key \"%s\" in [hint %u]; it has address and vote", key, p->hint->id);
+		return config_wrong(p, "unknown key \"%s\" in [hint %u]; it has address and vote",
+		                    key, p->hint->id);
 	p->hint->vote = strcmp(value, "yes") == 0;
 	if (!p->hint->vote && strcmp(value, "no") != 0)
-		return wrong(p, "vote of hint %u: use yes or no", p->hint->id);
+		return config_wrong(p, "vote of hint %u: use yes or no", p->hint->id);
 	return 1;
 }
 
@@ -150,7 +129,7 @@ static int server_kind(struct parser *p, const char *value)
 			return 1;
 		}
 	}
-	return wrong(p, "kind \"%s\": use core, hint or access", value);
+	return config_wrong(p, "kind \"%s\": use core, hint or access", value);
 }
 
 static int server_fence(struct parser *p, const char *value)
@@ -160,7 +139,7 @@ static int server_fence(struct parser *p, const char *value)
 		return 1;
 	if (strncmp(value, "wait:", 5) == 0 && config_parse_duration(value + 5, &p->c->fence_wait) == 0)
 		return 1;
-	return wrong(p, "on_fence \"%s\": use wait, error or wait:30s", value);
+	return config_wrong(p, "on_fence \"%s\": use wait, error or wait:30s", value);
 }
 
 static int server_block(struct parser *p, const char *value)
@@ -169,7 +148,8 @@ static int server_block(struct parser *p, const char *value)
 
 	if (config_parse_size(value, &bytes) < 0 || bytes < (1u << BLOCK_SHIFT_MIN) ||
 	    bytes > (1u << BLOCK_SHIFT_MAX) || (bytes & (bytes - 1)) != 0)
-		return wrong(p, "block \"%s\": use a power of two from 64KiB to 16MiB", value);
+		return config_wrong(p, "block \"%s\": use a power of two from 64KiB to 16MiB",
+		                    value);
 	p->c->block_shift = (uint8_t)__builtin_ctzll(bytes);
 	return 1;
 }
@@ -193,19 +173,20 @@ static int server_amount(struct parser *p, const char *key, const char *value)
 		if (strcmp(key, row[i].key) != 0)
 			continue;
 		if (row[i].bytes && config_parse_size(value, row[i].bytes) < 0)
-			return wrong(p, "%s \"%s\": use a size such as 256MiB", key, value);
+			return config_wrong(p, "%s \"%s\": use a size such as 256MiB", key, value);
 		if (row[i].time && config_parse_duration(value, row[i].time) < 0)
-			return wrong(p, "%s \"%s\": use a duration such as 500ms or 5s", key, value);
+			return config_wrong(p, "%s \"%s\": use a duration such as 500ms or 5s", key,
+			                    value);
 		return 1;
 	}
-	return wrong(p, "unknown key \"%s\" in [server]", key);
+	return config_wrong(p, "unknown key \"%s\" in [server]", key);
 }
 
 static int server_path(struct parser *p, const char *key, const char *value, char *out)
 {
 	if (value[0] == '/' && copy(out, CONFIG_PATH_MAX, value))
 		return 1;
-	return wrong(p, "%s \"%s\": use an absolute path", key, value);
+	return config_wrong(p, "%s \"%s\": use an absolute path", key, value);
 }
 
 static int server_key(struct parser *p, const char *key, const char *value)
@@ -215,7 +196,8 @@ static int server_key(struct parser *p, const char *key, const char *value)
 
 	if (strcmp(key, "id") == 0) {
 		if (!number(value, 1, SERVER_ID_MAX, &id))
-			return wrong(p, "server id \"%s\": use a whole number from 1 up", value);
+			return config_wrong(p, "server id \"%s\": use a whole number from 1 up",
+			                    value);
 		c->id = (server_id_t)id;
 		return 1;
 	}
@@ -234,7 +216,7 @@ static int server_key(struct parser *p, const char *key, const char *value)
 	if (strcmp(key, "log") != 0)
 		return server_amount(p, key, value);
 	if (log_level_parse(value, &c->log) < 0)
-		return wrong(p, "log \"%s\": use error, warn, info or debug", value);
+		return config_wrong(p, "log \"%s\": use error, warn, info or debug", value);
 	return 1;
 }
 
@@ -244,13 +226,14 @@ static int begin_site(struct parser *p, const char *name)
 {
 	for (unsigned i = 0; i < p->c->sites; i++)
 		if (strcmp(p->c->site[i].name, name) == 0)
-			return wrong(p, "two sections for site %s", name);
+			return config_wrong(p, "two sections for site %s", name);
 	if (p->c->sites == SITES_MAX)
-		return wrong(p, "more than %d sites", SITES_MAX);
+		return config_wrong(p, "more than %d sites", SITES_MAX);
 	p->section = SECTION_SITE;
 	p->site = &p->c->site[p->c->sites++];
 	if (!copy(p->site->name, sizeof(p->site->name), name))
-		return wrong(p, "site name \"%s\": use 1 to %zu characters", name, sizeof(p->site->name) - 1);
+		return config_wrong(p, "site name \"%s\": use 1 to %zu characters", name,
+		                    sizeof(p->site->name) - 1);
 	return 1;
 }
 
@@ -259,12 +242,12 @@ static int begin_hint(struct parser *p, const char *text)
 	uint64_t id;
 
 	if (!number(text, 1, SERVER_ID_MAX, &id))
-		return wrong(p, "[hint %s]: use the hint server's id, a whole number", text);
+		return config_wrong(p, "[hint %s]: use the hint server's id, a whole number", text);
 	for (unsigned i = 0; i < p->c->hints; i++)
 		if (p->c->hint[i].id == id)
-			return wrong(p, "two sections for hint %s", text);
+			return config_wrong(p, "two sections for hint %s", text);
 	if (p->c->hints == CONFIG_HINTS_MAX)
-		return wrong(p, "more than %d hint servers", CONFIG_HINTS_MAX);
+		return config_wrong(p, "more than %d hint servers", CONFIG_HINTS_MAX);
 	p->section = SECTION_HINT;
 	p->hint = &p->c->hint[p->c->hints++];
 	*p->hint = (struct config_hint){.id = (server_id_t)id, .vote = true};
@@ -274,7 +257,7 @@ static int begin_hint(struct parser *p, const char *text)
 static int begin_only(struct parser *p, enum section section, const char *name, unsigned *line)
 {
 	if (*line)
-		return wrong(p, "two sections [%s]; the first is in line %u", name, *line);
+		return config_wrong(p, "two sections [%s]; the first is in line %u", name, *line);
 	*line = p->line;
 	p->section = section;
 	return 1;
@@ -304,7 +287,9 @@ static int begin_section(struct parser *p, const char *name)
 		return begin_only(p, SECTION_SERVER, name, &p->server_line);
 	if (strcmp(name, "cluster") == 0)
 		return begin_only(p, SECTION_CLUSTER, name, &p->cluster_line);
-	return wrong(p, "unknown section [%s]; there are cluster, site NAME, hint ID and server", name);
+	return config_wrong(p,
+	                    "unknown section [%s]; there are cluster, site NAME, hint ID and server",
+	                    name);
 }
 
 /* --- lines --- */
@@ -315,8 +300,9 @@ static int see_header(struct parser *p, const char *line)
 	char name[80];
 
 	if (!end || (size_t)(end - line) > sizeof(name))
-		return wrong(p, "a section is written [name], with a name of up to %zu characters",
-		             sizeof(name) - 1);
+		return config_wrong(p,
+		                    "a section is written [name], with a name of up to %zu characters",
+		                    sizeof(name) - 1);
 	snprintf(name, (size_t)(end - line), "%s", line + 1);
 	return begin_section(p, name);
 }
@@ -337,7 +323,7 @@ static char *read_line(char *out, int size, void *ctx)
 		len--;
 	}
 	if (len >= (size_t)size) {
-		wrong(p, "the line is longer than %d characters", size - 1);
+		config_wrong(p, "the line is longer than %d characters", size - 1);
 		return NULL;
 	}
 	memcpy(out, line, len);
@@ -351,7 +337,8 @@ static int see_key(struct parser *p, const char *key)
 {
 	for (unsigned i = 0; i < p->seen; i++)
 		if (strcmp(p->key[i].name, key) == 0)
-			return wrong(p, "%s is given in line %u already", key, p->key[i].line);
+			return config_wrong(p, "%s is given in line %u already", key,
+			                    p->key[i].line);
 	/* A name too long to be kept is an unknown key's. */
 	if (p->seen < KEYS_MAX && strlen(key) < KEY_BYTES) {
 		snprintf(p->key[p->seen].name, KEY_BYTES, "%s", key);
@@ -368,7 +355,7 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
 	if (p->why[0] != '\0')
 		return 0;
 	if (!p->in_section)
-		return wrong(p, "\"%s\" stands before the first [section]", key);
+		return config_wrong(p, "\"%s\" stands before the first [section]", key);
 	if (!see_key(p, key))
 		return 0;
 	switch (p->section) {
@@ -384,123 +371,6 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
 	return 0;
 }
 
-/* --- the whole --- */
-
-static uint16_t site_of_address(const struct config *c, const char *addr)
-{
-	char host[ADDR_TEXT_MAX];
-	uint16_t port;
-
-	if (config_split_address(addr, host, sizeof(host), &port) < 0)
-		return 0;
-	return map_site_of(c->site, c->sites, host);
-}
-
-static int complete_hints(struct parser *p)
-{
-	struct config *c = p->c;
-	unsigned votes = 0;
-
-	for (unsigned i = 0; i < c->hints; i++) {
-		struct config_hint *h = &c->hint[i];
-
-		if (h->addr[0] == '\0')
-			return wrong(p, "hint %u has no address", h->id);
-		for (unsigned j = 0; j < i; j++)
-			if (strcmp(h->addr, c->hint[j].addr) == 0)
-				return wrong(p, "hints %u and %u have the same address", c->hint[j].id, h->id);
-		h->site = site_of_address(c, h->addr);
-		votes += h->vote;
-	}
-	return votes > 0 ? 1 : wrong(p, "no hint server has a vote: write vote = yes in its section");
-}
-
-/* Keys that belong to one kind of server only. */
-static int complete_keys(struct parser *p)
-{
-	static const struct {
-		const char *key;
-		enum server_kind kind;
-	} row[] = {
-		{"capacity", SERVER_CORE}, {"journal", SERVER_CORE}, {"cache", SERVER_CORE},
-		{"mount", SERVER_ACCESS}, {"buffer", SERVER_ACCESS}, {"block", SERVER_ACCESS},
-		{"stale_after", SERVER_ACCESS}, {"on_fence", SERVER_ACCESS},
-		{"session", SERVER_HINT}, {"shared", SERVER_HINT}, {"election", SERVER_HINT},
-	};
-
-	for (unsigned i = 0; i < p->server_seen; i++) {
-		for (unsigned j = 0; j < ARRAY_LEN(row); j++) {
-			if (strcmp(p->server_key[i].name, row[j].key) != 0 || row[j].kind == p->c->kind)
-				continue;
-			p->line = p->server_key[i].line;
-			return wrong(p, "%s is for kind = %s: take it out of this file", row[j].key,
-			             config_kind_name(row[j].kind));
-		}
-	}
-	return 1;
-}
-
-static int complete_times(struct parser *p)
-{
-	const struct config *c = p->c;
-	nsec_t session = c->session ? c->session : 5 * NSEC_SEC;
-	nsec_t shared = c->shared ? c->shared : 800 * NSEC_MSEC;
-
-	/* A heartbeat goes out every 200 ms: shorter ones would lapse between two. */
-	if (shared < 500 * NSEC_MSEC)
-		return wrong(p, "shared is too short: use 500ms or more");
-	if (session < 2 * shared)
-		return wrong(p, "session must be at least twice as long as shared");
-	return 1;
-}
-
-static int complete_server(struct parser *p)
-{
-	struct config *c = p->c;
-	bool listed = false;
-
-	if (c->id == 0 || c->kind == 0 || c->listen[0] == '\0' || c->directory[0] == '\0')
-		return wrong(p, "[server] needs id, kind, listen and directory");
-	c->own_site = site_of_address(c, c->listen);
-	if (c->own_site == 0)
-		return wrong(p, "%s lies in no site's prefixes", c->listen);
-	if (!complete_keys(p))
-		return 0;
-	for (unsigned i = 0; i < c->hints; i++) {
-		if (c->hint[i].id != c->id)
-			continue;
-		listed = true;
-		if (c->kind == SERVER_HINT && strcmp(c->hint[i].addr, c->listen) != 0)
-			return wrong(p, "listen %s is not the address of [hint %u]", c->listen, c->id);
-	}
-	if (listed != (c->kind == SERVER_HINT))
-		return wrong(p, listed ? "id %u belongs to [hint %u]: use another one"
-		                       : "[server] is hint server %u, but there is no [hint %u]",
-		             c->id, c->id);
-	if (c->kind == SERVER_ACCESS && c->mount[0] == '\0')
-		return wrong(p, "an access server needs mount");
-	return c->kind == SERVER_HINT ? complete_times(p) : 1;
-}
-
-/* What must hold once everything is read; a sentence in p->why if it does not. */
-static int complete(struct parser *p)
-{
-	struct config *c = p->c;
-
-	end_section(p);
-	p->line = 0;
-	if (c->cluster == 0)
-		return wrong(p, "[cluster] has no id");
-	if (c->hints == 0)
-		return wrong(p, "no [hint ID] section: a cluster needs at least one hint server");
-	for (unsigned i = 0; i < c->sites; i++)
-		if (c->site[i].id == 0 || c->site[i].prefixes == 0)
-			return wrong(p, "site %s needs an id and prefixes", c->site[i].name);
-	if (!complete_hints(p))
-		return 0;
-	return p->server_line ? complete_server(p) : 1;
-}
-
 int config_parse(struct config *c, const char *text, const char *path, char *why, size_t why_size)
 {
 	struct parser p = {.c = c, .at = text};
@@ -510,38 +380,14 @@ int config_parse(struct config *c, const char *text, const char *path, char *why
 	line = ini_parse_stream(read_line, &p, on_key, &p);
 	if (p.why[0] == '\0' && line > 0) {
 		p.line = (unsigned)line;
-		wrong(&p, "neither [section] nor key = value");
+		config_wrong(&p, "neither [section] nor key = value");
 	}
-	if (p.why[0] == '\0' && line == 0 && complete(&p))
+	end_section(&p);
+	if (p.why[0] == '\0' && line == 0 && config_check(&p))
 		return 0;
 	if (p.why_line > 0)
 		snprintf(why, why_size, "%s:%u: %s", path, p.why_line, p.why);
 	else
 		snprintf(why, why_size, "%s: %s", path, p.why[0] ? p.why : "cannot be parsed");
 	return -EINVAL;
-}
-
-const char *config_site_name(const struct config *c, uint16_t site)
-{
-	for (unsigned i = 0; i < c->sites; i++)
-		if (c->site[i].id == site)
-			return c->site[i].name;
-	return "?";
-}
-
-const char *config_kind_name(enum server_kind kind)
-{
-	static const char *const name[] = {"?", "core", "access", "hint", "admin"};
-
-	return kind < ARRAY_LEN(name) ? name[kind] : "?";
-}
-
-void config_hints_by_distance(const struct config *c, uint16_t site, unsigned order[CONFIG_HINTS_MAX])
-{
-	unsigned n = 0;
-
-	for (unsigned near = 2; near-- > 0;)
-		for (unsigned i = 0; i < c->hints; i++)
-			if ((c->hint[i].site == site) == (near == 1))
-				order[n++] = i;
 }

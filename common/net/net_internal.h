@@ -1,5 +1,5 @@
-/* Inside of net: net_uv.c owns struct net and its timers, net_peer_uv.c says which connection stands
- * for a peer, net_conn_uv.c is one connection and alone touches its stream. */
+/* Inside of net: net_uv.c owns struct net and its timers, net_peer_uv.c says which connection
+ * stands for a peer, net_conn_uv.c is one connection and alone touches its stream. */
 #pragma once
 
 #include "common/net/net.h"

@@ -5,9 +5,9 @@
  *   STANDING  -- validity runs out, then an answer ----> STANDING   (up again: revived)
  *   any       -- NO_SESSION for this session ----------> OPENING    (calls end with NULL)
  *
- * Validity is counted from when a heartbeat was *sent*: the leader counts from its arrival, which is
- * later, so this side always gives up first (trap A10). Answers of an older term than seen before
- * are dropped: a deposed leader extends nothing. */
+ * Validity is counted from when a heartbeat was *sent*: the leader counts from its arrival, which
+ * is later, so this side always gives up first (trap A10). Answers of an older term than seen
+ * before are dropped: a deposed leader extends nothing. */
 #include "common/session/session_internal.h"
 
 #include "common/base/mem.h"

@@ -84,7 +84,7 @@ static void put_payload(struct msg *m, struct cursor *c)
 	memcpy(m->payload.buf->data, cursor_take(c, len), len);
 }
 
-/* Whatever the fields are, a frame decodes to what was encoded; with one bit flipped it does not. */
+/* Whatever the fields are, a frame decodes to what was encoded; with a bit flipped it does not. */
 static void frame(const uint8_t *data, size_t size)
 {
 	struct cursor c = {data, size, false};

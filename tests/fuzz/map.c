@@ -1,4 +1,4 @@
-/* The cluster map: what decodes is sound enough to place files by, and encodes to the same bytes. */
+/* The cluster map: what decodes is sound enough to place files by, and encodes to the same. */
 #include "common/base/mem.h"
 #include "common/topology/map.h"
 #include "tests/fuzz/fuzz.h"

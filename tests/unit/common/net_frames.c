@@ -68,7 +68,8 @@ static void pump_out(struct tx *tx, uint8_t *to, size_t n)
 	}
 }
 
-static const uint32_t sizes[] = {0, 1, 512, 1024, 1025, 4096, 40000, 65536, 70000, 300000, 1 << 20, 0};
+static const uint32_t sizes[] = {0,     1,     512,   1024,   1025,    4096,
+                                 40000, 65536, 70000, 300000, 1 << 20, 0};
 
 /* However the stream is cut into reads, the same frames come out. */
 static void through(size_t read_max)

@@ -264,7 +264,7 @@ Test(session, leaves_a_hint_server_that_knows_no_leader)
 	cr_assert_neq(session_via(w.s), HINT_NEAR);
 }
 
-/* The nearest is tried beside the one in use, so that trying costs nothing when it is still dead. */
+/* The nearest is tried beside the one in use: trying costs nothing while it is still dead. */
 Test(session, returns_to_the_nearest_when_it_answers_again)
 {
 	open_session(5);

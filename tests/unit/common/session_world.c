@@ -154,7 +154,8 @@ void answer_open(const struct msg *open, session_id_t given)
 	cr_assert(session_recv(w.s, &m));
 }
 
-void answer_beat_with(const struct msg *beat, enum status status, uint64_t term, uint32_t shared_ms)
+void answer_beat_with(const struct msg *beat, enum status status, uint64_t term,
+                      uint32_t shared_ms)
 {
 	struct msg m = {
 		.type = MSG_TYPE_heartbeat_reply,

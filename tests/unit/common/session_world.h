@@ -42,7 +42,8 @@ void clear_sent(void);
 void answer_open(const struct msg *open, session_id_t given);
 /* T = 5 s, margin 500 ms, R = 0.8 s. */
 void answer_beat(const struct msg *beat, uint64_t term);
-void answer_beat_with(const struct msg *beat, enum status status, uint64_t term, uint32_t shared_ms);
+void answer_beat_with(const struct msg *beat, enum status status, uint64_t term,
+                      uint32_t shared_ms);
 /* r_status for a call. */
 void answer_call(const struct msg *call, enum status status);
 /* Opens session `id` and answers its first heartbeat. */
