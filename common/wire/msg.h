@@ -317,9 +317,7 @@ enum inode_state {
 };
 
 #define LIST_ENTRY_BYTES 33 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags */
-/* DAMAGED: the server lost what it had of this block; for it the server counts as not sealed, until
- * an INSTALL of all its pages (old: version none, closed 0). */
-enum list_flags { LIST_HOLES = 1, LIST_DAMAGED = 2 };
+enum list_flags { LIST_HOLES = 1 };
 
 
 enum msg_type {

@@ -101,9 +101,10 @@ struct read_state {
 struct peer {
 	server_id_t id;
 	uint64_t granted;         /* not used yet */
+	uint64_t old;             /* the same, of connections that broke */
 	uint64_t last_id;         /* of its last space request, to answer a repeat alike */
 	uint64_t last_grant;
-	nsec_t return_at;         /* NSEC_NEVER while connected */
+	nsec_t return_at;         /* of `old` */
 	UT_hash_handle hh;
 };
 
@@ -228,7 +229,6 @@ void replica_close(struct replica *r, const struct msg *m);
 void replica_close_done(struct change *c);
 void replica_space(struct replica *r, const struct msg *m);
 uint64_t space_use(struct replica *r, server_id_t peer, uint64_t bytes);
-void space_peer_seen(struct replica *r, server_id_t peer);
 nsec_t space_tick(struct replica *r, nsec_t now);
 void space_free(struct replica *r);
 void replica_forget(struct replica *r, const struct msg *m);

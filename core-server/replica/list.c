@@ -2,7 +2,8 @@
  *
  * These are the blocks with a record and those that the file's `closed` does not count for (the
  * exceptions of the last MSG_CLOSE): leaving out one of the latter would tell a reader that its
- * absence was closed with the rest. */
+ * absence was closed with the rest. Of a block lost to damage nothing can be said: a range with one
+ * in it is UNKNOWN here. */
 #include "core-server/replica/internal.h"
 
 /* Smallest exception at or after `from`. */
@@ -45,12 +46,13 @@ static void put_entry(uint8_t *p, uint64_t block, const struct store_block *b, u
 	put_u64le(p + 8, b->version.epoch);
 	put_u64le(p + 16, b->version.n);
 	put_u64le(p + 24, closed);
-	p[32] = (uint8_t)((b->holes ? LIST_HOLES : 0) | (b->damaged ? LIST_DAMAGED : 0));
+	p[32] = b->holes ? LIST_HOLES : 0;
 }
 
-/* Fills *reply; the entries are the caller's to free. */
-static uint8_t *collect_entries(struct replica *r, const struct msg_list *q,
-                                const struct store_file *rec, struct msg_list_reply *reply)
+/* Fills *reply; *out is the caller's to free. */
+static enum status collect_entries(struct replica *r, const struct msg_list *q,
+                                   const struct store_file *rec, struct msg_list_reply *reply,
+                                   uint8_t **out)
 {
 	uint32_t max = MIN(q->max, (uint32_t)LIST_ENTRIES_MAX), n = 0;
 	uint8_t *entries = NULL;
@@ -59,6 +61,10 @@ static uint8_t *collect_entries(struct replica *r, const struct msg_list *q,
 	struct store_block b;
 
 	while (next_listed(r, q->file, rec, from, &block, &b) && block <= q->last) {
+		if (b.damaged) {
+			mem_free(entries);
+			return STATUS_UNKNOWN;
+		}
 		if (n == max) {
 			reply->more = 1;
 			reply->next = block;
@@ -76,7 +82,8 @@ static uint8_t *collect_entries(struct replica *r, const struct msg_list *q,
 		from = block + 1;
 	}
 	reply->entries = (struct span){entries, n * LIST_ENTRY_BYTES};
-	return entries;
+	*out = entries;
+	return STATUS_OK;
 }
 
 /* The durable record with its own copy of the exceptions: the store's last until its next call. */
@@ -112,11 +119,11 @@ void replica_list(struct replica *r, const struct msg *m)
 		reply->seal = rec.seal;
 		reply->closed = replica_has_bug(r, REPLICA_BUG_NO_CLOSED) ? 0 : rec.closed;
 	}
-	reply->status = (uint16_t)s;
 	if (s == STATUS_OK)
-		entries = collect_entries(r, q, &rec, reply);
-	else
+		s = collect_entries(r, q, &rec, reply, &entries);
+	if (s != STATUS_OK)
 		(void)replica_refuse(r, s);
+	reply->status = (uint16_t)s;
 	replica_reply(r, origin_of(m), &out);
 	mem_free(entries);
 	mem_free(rec.exception);

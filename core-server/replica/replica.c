@@ -146,7 +146,6 @@ void replica_recv(struct replica *r, const struct msg *m)
 		r->stats.malformed++;
 		return;
 	}
-	space_peer_seen(r, m->src);
 	handler[m->type](r, m);
 }
 

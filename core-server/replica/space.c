@@ -1,7 +1,8 @@
 /* Space grants (P8, trap B7): what this server promised to hold for writes not sent yet, per peer.
  *
- * A grant is used up by the writes of its peer. What a peer leaves unused comes back when it has
- * been gone for so long that its session has ended, too. */
+ * A grant is used up by the writes of its peer. It belongs to a connection: when that breaks, the peer
+ * asks anew, but writes it accepted under the old grant are still to come. So what is unused comes
+ * back only after a while. */
 #include "core-server/replica/internal.h"
 
 static struct peer *peer_find(struct replica *r, server_id_t id)
@@ -71,29 +72,28 @@ void replica_space(struct replica *r, const struct msg *m)
 uint64_t space_use(struct replica *r, server_id_t peer, uint64_t bytes)
 {
 	struct peer *p = peer_find(r, peer);
-	uint64_t used;
+	uint64_t old, new;
 
 	if (p == NULL)
 		return 0;
-	used = MIN(p->granted, bytes);
-	p->granted -= used;
-	return used;
-}
-
-void space_peer_seen(struct replica *r, server_id_t peer)
-{
-	struct peer *p = peer_find(r, peer);
-
-	if (p != NULL)
-		p->return_at = NSEC_NEVER;
+	old = MIN(p->old, bytes);
+	new = MIN(p->granted, bytes - old);
+	p->old -= old;
+	p->granted -= new;
+	return old + new;
 }
 
 void replica_peer_down(struct replica *r, server_id_t peer)
 {
 	struct peer *p = peer_find(r, peer);
 
-	if (p != NULL)
-		p->return_at = r->env->now(r->env) + GRANT_RETURN_AFTER;
+	if (p == NULL)
+		return;
+	p->old += p->granted;
+	p->granted = 0;
+	p->last_id = 0;
+	p->last_grant = 0;
+	p->return_at = r->env->now(r->env) + GRANT_RETURN_AFTER;
 }
 
 nsec_t space_tick(struct replica *r, nsec_t now)
@@ -106,8 +106,11 @@ nsec_t space_tick(struct replica *r, nsec_t now)
 			due = MIN(due, p->return_at);
 			continue;
 		}
-		store_grant_return(r->store, p->granted);
-		peer_drop(r, p);
+		store_grant_return(r->store, p->old);
+		p->old = 0;
+		p->return_at = NSEC_NEVER;
+		if (p->granted == 0 && p->last_id == 0)
+			peer_drop(r, p);
 	}
 	return due;
 }

@@ -200,6 +200,100 @@ Test(replica_recovery, answers_a_repeated_install_when_it_is_durable)
 	           "space=0\n");
 }
 
+/* --- records of the index that rotted --- */
+
+static void on_checkpoint(void *ctx, int rc)
+{
+	int *out = ctx;
+
+	*out = rc;
+}
+
+/* Moves all to the index, flips a bit in the first record of `kind` there, and starts again. */
+static void rot_record(char kind)
+{
+	uint8_t copy[4096], key_copy[KV_KEY_BYTES_MAX];
+	struct kv_span key, value;
+	int result = 1;
+
+	forget_log();
+	store_checkpoint(rig.store, on_checkpoint, &result);
+	while (result == 1)
+		rig_run();
+	cr_assert_eq(result, 0);
+	cr_assert_eq(kv_begin(rig.kv), 0);
+	cr_assert_eq(kv_seek(rig.kv, (struct kv_span){&kind, 1}, &key, &value), 0);
+	cr_assert_eq(*(const char *)key.p, kind);
+	cr_assert_leq(value.len, sizeof(copy));
+	memcpy(copy, value.p, value.len);
+	copy[value.len / 2] ^= 4;
+	memcpy(key_copy, key.p, key.len);
+	cr_assert_eq(kv_put(rig.kv, (struct kv_span){key_copy, key.len},
+	                    (struct kv_span){copy, value.len}), 0);
+	cr_assert_eq(kv_commit(rig.kv), 0);
+	rig_reopen(false);
+}
+
+/* A block lost to damage counts for nothing, and only all of a copy brings it back. */
+Test(replica_recovery, does_not_count_for_a_damaged_block)
+{
+	rig_write(0, VERSION_NONE, ver(1, 1), 0, 16, 'a');
+	rig_write(9, VERSION_NONE, ver(1, 2), 0, 1, 'a');
+	rot_record('B');
+	rig_list(1, 0, 3, 9);
+	rig_expect("31#3 list_reply status=6 file=7 seal=1 closed=0 next=0 more=0 entries=[0]\n");
+	rig_list(1, 1, UINT64_MAX, 9);
+	expect_entries("9:1.2:0:0");
+	forget_log();
+	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
+	rig_read(1, 0, 0, 1, VERSION_NONE);
+	rig_run();
+	rig_expect("31#5 write_reply status=8 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=1 "
+	           "space=0\n"
+	           "31#6 read_reply status=8 file=7 block=0 off=0 len=4096 version=0.0 closed=0 seal=1 "
+	           "present=[0] sums=[0]\n");
+	rig_install(1, 0, VERSION_NONE, 0, ver(1, 1), 0, 0x3, 'a');
+	rig_run();
+	cr_assert_not_null(strstr(rig.log, "31#7 install_reply status=0"), "%s", rig.log);
+	list_all(1);
+	expect_entries("0:1.1:0:0 9:1.2:0:0");
+}
+
+Test(replica_recovery, takes_no_part_of_a_copy_for_a_damaged_block)
+{
+	uint8_t bits[2] = {1, 0};
+	struct msg m = {.type = MSG_TYPE_install, .install = {.file = FILE_7, .map = MAP, .epoch = 1,
+		.block_shift = SHIFT, .version = {1, 1}, .zero = {bits, 2}}};
+
+	rig_write(0, VERSION_NONE, ver(1, 1), 0, 16, 'a');
+	rot_record('B');
+	rig_send(&m);
+	rig_expect("31#2 install_reply status=8 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=1 "
+	           "space=0\n");
+}
+
+/* With the file's record its seal and its completeness are gone: as on a new disk. */
+Test(replica_recovery, starts_anew_with_a_damaged_file_record)
+{
+	rig_write(0, VERSION_NONE, ver(1, 1), 0, 16, 'a');
+	rot_record('F');
+	rig_list(1, 0, UINT64_MAX, 9);
+	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
+	rig_expect("31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[0]\n"
+	           "31#3 write_reply status=6 file=7 block=0 asked=1.2 durable=1.1 closed=0 seal=0 "
+	           "space=0\n");
+	rig_seal(4);
+	forget_log();
+	rig_close(4, true, 0, NULL);
+	rig_run();
+	rig_expect("31#5 close_reply status=0 file=7 epoch=4 seal=4\n");
+	rig_reopen(true);
+	rig_write(0, ver(1, 1), ver(4, 1), 0, 1, 'b');
+	rig_run();
+	cr_assert_not_null(strstr(rig.log, "31#6 write_reply status=0 file=7 block=0 asked=4.1 "
+	                                   "durable=4.1 closed=4 seal=4"), "%s", rig.log);
+}
+
 /* The planted bug of B2 does what it says. */
 Test(replica_recovery_bug, install_blind, .fini = rig_stop)
 {
