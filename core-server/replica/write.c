@@ -77,8 +77,7 @@ static void accept_write(struct replica *r, struct file_state *f, const struct m
 	r->stats.writes++;
 	TRACE("write.accept file block epoch n", f->file, w->block, w->version.epoch, w->version.n);
 	change_submit(c, w->block);
-	c->req.data = (struct slice){0}; /* the store has its own reference */
-	c->req.sums = NULL;
+	c->req.sums = NULL; /* copied; the data's place is the store's until done() */
 }
 
 /* OK: a repeat of what is durable. PENDING: accepted, now or before. */
