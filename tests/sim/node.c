@@ -17,15 +17,15 @@ nsec_t node_clock(const struct node *n)
 {
 	nsec_t d = n->c->w.now - n->clock_true;
 
-	return n->clock_local + d + d / 1000 * n->clock_rate_ppm / 1000;
+	return n->clock_local + (nsec_t)((__int128)d * (1000000 + n->clock_rate_ppm) / 1000000);
 }
 
-/* True time at which the node's clock shows `local`, or a little later. */
+/* First true time at which the node's clock shows `local`. */
 static nsec_t true_time(const struct node *n, nsec_t local)
 {
 	nsec_t d = local - n->clock_local;
 
-	return n->clock_true + d - d / (1000000 + n->clock_rate_ppm) * n->clock_rate_ppm + 2000;
+	return n->clock_true + (nsec_t)((__int128)d * 1000000 / (1000000 + n->clock_rate_ppm)) + 1;
 }
 
 static nsec_t env_now(struct env *env)
@@ -154,7 +154,7 @@ void node_init(struct node *n, struct cluster *c, server_id_t id, enum server_ki
 	n->site = site;
 	n->blank = true;
 	n->tick_at = NSEC_NEVER;
-	snprintf(n->addr, sizeof(n->addr), "10.%u.0.%u:7000", site, id % 1000);
+	snprintf(n->addr, sizeof(n->addr), "10.%u.0.%u:7000", site, id % 100);
 	random_seed(&n->random, random_u64(&w->stream[STREAM_NODE]));
 	n->clock_local = world_between(w, STREAM_NODE, NSEC_SEC, 100000 * NSEC_SEC);
 	if (kind != SERVER_ACCESS) {
