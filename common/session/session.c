@@ -221,6 +221,25 @@ void session_hint_down(struct session *s, server_id_t hint)
 		calls_resend_all(s); /* else beat() did */
 }
 
+void session_hint_up(struct session *s, server_id_t hint)
+{
+	nsec_t now = now_of(s);
+	unsigned i = 0;
+
+	notice_lapse(s, now);
+	while (i < s->config.hints && s->config.hint[i] != hint)
+		i++;
+	if (i == s->config.hints || (s->state == SESSION_OPENING && !s->open_id))
+		return;
+	if (i == 0 && s->hint)
+		s->next_probe = 0;
+	if (i == s->hint || !session_valid(s)) {
+		use_hint(s, i, now);
+		beat(s, now);
+		calls_resend_all(s);
+	}
+}
+
 /* --- what comes back --- */
 
 static void end_session(struct session *s)
@@ -274,8 +293,14 @@ static void extend(struct session *s, const struct msg_heartbeat_reply *r, nsec_
 	if (r->term > s->term || !r->shared_ms)
 		void_shared(s);
 	s->term = r->term;
-	if (r->shared_ms)
+	if (r->shared_ms) {
 		s->shared_until = MAX(s->shared_until, sent + r->shared_ms * NSEC_MSEC);
+		s->hurried = false;
+	} else if (!s->hurried) {
+		/* The leader's first word to this session in its term: the next one counts. */
+		s->hurried = true;
+		s->next_beat = 0;
+	}
 	if (r->session_ms > s->given.margin_ms) {
 		nsec_t good = (nsec_t)(r->session_ms - s->given.margin_ms) * NSEC_MSEC;
 

@@ -27,7 +27,8 @@ struct session_config {
 	nsec_t heartbeat;            /* default 200 ms */
 };
 
-/* All may be NULL. They are called from session_recv(), session_tick() and session_hint_down(). */
+/* All may be NULL. They are called from session_recv(), session_tick(), session_hint_down()
+ * and session_hint_up(). */
 struct session_ops {
 	/* The session is valid: at the first answered heartbeat of a new one (`before`: the ended one,
 	 * 0 at first), and again with given == before when one that had lapsed was revived. */
@@ -64,6 +65,8 @@ void session_cancel(struct session *s, struct session_call *c);
 /* A message from the catalog's side: replies, heartbeat replies. True if it was for this module. */
 bool session_recv(struct session *s, const struct msg *m);
 void session_hint_down(struct session *s, server_id_t hint); /* the connection broke */
+/* The connection is there: what could not be sent goes out at once. Optional, saves waiting. */
+void session_hint_up(struct session *s, server_id_t hint);
 nsec_t session_tick(struct session *s, nsec_t now);
 
 session_id_t session_id(const struct session *s);        /* 0: none yet */

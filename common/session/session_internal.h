@@ -51,6 +51,7 @@ struct session {
 	nsec_t valid_until;   /* 0: not valid */
 	nsec_t shared_until;
 	uint64_t term;
+	bool hurried;         /* an extra heartbeat was sent for shared leases */
 	bool up_told, shared_told; /* what the owner was told last: valid, shared leases good */
 
 	unsigned hint;        /* index of the one in use */

@@ -287,6 +287,48 @@ Test(session, returns_to_the_nearest_when_it_answers_again)
 	cr_assert(session_valid(w.s));
 }
 
+/* At start nothing is connected yet: no need to wait for the next try. */
+Test(session, opens_as_soon_as_a_hint_server_is_connected)
+{
+	w.down[HINT_NEAR] = w.down[HINT_MIDDLE] = w.down[HINT_FAR] = true;
+	run_ms(10);
+	cr_assert_eq(w.sent_n, 0);
+	w.down[HINT_MIDDLE] = false;
+	session_hint_up(w.s, HINT_MIDDLE);
+	cr_assert_eq(last(MSG_TYPE_op_session)->via, HINT_MIDDLE);
+	answer_open(last(MSG_TYPE_op_session), 5);
+	answer_beat(last(MSG_TYPE_heartbeat), 1);
+
+	/* The nearest one gets a trial as soon as it is there. */
+	w.down[HINT_NEAR] = false;
+	session_hint_up(w.s, HINT_NEAR);
+	cr_assert_eq(session_via(w.s), HINT_MIDDLE);
+	run_ms(0);
+	cr_assert_eq(last(MSG_TYPE_heartbeat)->via, HINT_NEAR);
+	answer_beat(last(MSG_TYPE_heartbeat), 1);
+	cr_assert_eq(session_via(w.s), HINT_NEAR);
+}
+
+/* A leader's first answer gives no shared leases; the second one is asked for at once, but a leader
+ * that never gives any is not flooded. */
+Test(session, hurries_once_for_shared_leases)
+{
+	run_ms(0);
+	answer_open(last(MSG_TYPE_op_session), 5);
+	answer_beat_with(last(MSG_TYPE_heartbeat), STATUS_OK, 1, 0);
+	cr_assert(session_valid(w.s));
+	cr_assert(!session_shared_valid(w.s));
+	clear_sent();
+	run_ms(1);
+	cr_assert_eq(count(MSG_TYPE_heartbeat), 1);
+	answer_beat_with(last(MSG_TYPE_heartbeat), STATUS_OK, 1, 0);
+	run_ms(1);
+	cr_assert_eq(count(MSG_TYPE_heartbeat), 1);
+	run_ms(200);
+	answer_beat(last(MSG_TYPE_heartbeat), 1);
+	cr_assert(session_shared_valid(w.s));
+}
+
 Test(session, lives_through_an_hour_without_any_hint_server)
 {
 	open_session(5);
