@@ -68,7 +68,7 @@ struct name_op *op_new(struct volume *v, struct vol_req *req,
 	op->timer.fire = on_timer;
 	op->name = copy_text(op->text, req->name);
 	op->new_name = copy_text(op->text + req->name.len, req->new_name);
-	rs(req)->names[0] = op;
+	rs(req)->names[2] = op;
 	DL_APPEND(names_of(v)->ops, op);
 	return op;
 }
@@ -109,7 +109,7 @@ static void session_ended(struct name_op *op)
 		op_end(op, -EIO);
 		return;
 	}
-	rs(req)->names[0] = NULL;
+	rs(req)->names[2] = NULL;
 	op_free(op);
 	req_push(&v->fenced, req);
 }
@@ -164,7 +164,7 @@ void op_end(struct name_op *op, int rc)
 	struct vol_req *req = op->req;
 
 	if (req) {
-		rs(req)->names[0] = NULL;
+		rs(req)->names[2] = NULL;
 		vol_complete(op->v, req, rc);
 	}
 	op_free(op);
@@ -176,7 +176,7 @@ static void give_up(struct name_op *op)
 	struct vol_req *req = op->req;
 
 	op->req = NULL;
-	rs(req)->names[0] = NULL;
+	rs(req)->names[2] = NULL;
 	rs(req)->flags |= REQ_INTERRUPTED;
 	vol_complete(op->v, req, -EINTR);
 	if (op->in_call)
@@ -199,7 +199,7 @@ static void on_timer(struct volume *v, struct vol_timer *t)
 
 bool names_interrupt(struct volume *v, struct vol_req *req)
 {
-	struct name_op *op = rs(req)->names[0];
+	struct name_op *op = rs(req)->names[2];
 
 	if (!op || op->v != v || op->req != req)
 		return false;
