@@ -633,6 +633,11 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 	return next;
 }
 
+bool hint_disk_busy(const struct hint *h)
+{
+	return rlog_busy(voter_log(h->voter));
+}
+
 void hint_stepdown(struct hint *h)
 {
 	enter(h);

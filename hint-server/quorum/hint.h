@@ -70,6 +70,8 @@ struct hint_status {
 };
 void hint_get_status(const struct hint *h, struct hint_status *out);
 const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
+/* True while a log write is under way: its memory is in use until it is answered. */
+bool hint_disk_busy(const struct hint *h);
 void hint_stepdown(struct hint *h);         /* hands leadership to another voter, if there is one */
 /* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",

@@ -426,6 +426,12 @@ const char *rlog_why(const struct rlog *l)
 	return l->why;
 }
 
+bool rlog_busy(const struct rlog *l)
+{
+	return l->phase == RLOG_LOADING || l->phase == RLOG_WRITING || l->phase == RLOG_SYNCING ||
+	       l->reqs > 0;
+}
+
 void rlog_close(struct rlog *l)
 {
 	if (!l)

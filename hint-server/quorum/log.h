@@ -45,6 +45,7 @@ MUST_CHECK int rlog_open(struct rlog **out, struct disk *disk, const struct rlog
                          const struct rlog_ops *ops, void *ctx);
 void rlog_close(struct rlog *l);
 const char *rlog_why(const struct rlog *l);
+bool rlog_busy(const struct rlog *l); /* reading, writing or syncing */
 
 uint64_t rlog_term(const struct rlog *l);
 uint64_t rlog_vote(const struct rlog *l);
