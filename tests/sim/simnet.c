@@ -48,12 +48,17 @@ static void deliver(struct node *n, struct node_event *ev)
 	struct packet *p = (struct packet *)ev;
 	struct simnet *s = p->s;
 	struct slice payload = own_payload(p->payload);
+	struct frame_info info;
 	struct msg m;
 	int rc;
 
 	if (p->corrupt)
 		flip(p);
-	rc = msg_decode(p->frame, p->frame + WIRE_HEADER_BYTES, payload, &m);
+	rc = msg_decode_header(p->frame, &info);
+	if (rc == 0) {
+		CHECK(info.body_bytes == p->head - WIRE_HEADER_BYTES && info.payload_bytes == payload.len);
+		rc = msg_decode(p->frame, p->frame + WIRE_HEADER_BYTES, payload, &m);
+	}
 	if (rc < 0) {
 		CHECK(p->corrupt); /* what we encoded decodes, and nobody wrote into a sent buffer */
 		s->lost++;
@@ -63,7 +68,7 @@ static void deliver(struct node *n, struct node_event *ev)
 		s->count[m.type]++;
 		world_mix(&s->c->w, (uint64_t)m.type << 32 ^ (uint64_t)n->id << 16 ^ m.src ^ m.id);
 		if (s->c->w.tracing != TRACING_OFF) {
-			char text[160];
+			char text[260];
 
 			msg_print(&m, text, sizeof(text));
 			world_trace(&s->c->w, "%u->%u at %u: %s", m.src, m.dst, n->id, text);

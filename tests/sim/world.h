@@ -15,7 +15,7 @@ struct event {
 };
 
 #define WORLD_RING_LINES 400
-#define WORLD_LINE_BYTES 220
+#define WORLD_LINE_BYTES 320
 #define WORLD_EVENTS_MAX (1u << 20)
 
 enum world_tracing { TRACING_OFF, TRACING_RING, TRACING_ALL };
