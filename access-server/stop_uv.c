@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 
 #define STOP_WITHIN (20 * NSEC_SEC)
+#define FENCED_STOP_WITHIN (3 * NSEC_SEC) /* when nothing here waits to be written */
 #define RELEASE_WITHIN (3 * NSEC_SEC)
 
 static void on_quiesced(void *ctx, bool free)
@@ -144,14 +145,18 @@ void access_stop_step(struct access *a, nsec_t now)
 {
 	switch (a->phase) {
 	case STOP_NOT:
-	case STOP_MOUNT:
 	case STOP_NET:
 	case STOP_DONE:
+		return;
+	case STOP_MOUNT:
+		if (a->fs)
+			fs_kick(a->fs);
 		return;
 	case STOP_QUIESCE:
 		/* The kernel waits for the volume, the volume for the cluster: ending the mount ends
 		 * the waiting, and the quiescing thread with it. */
-		if (now >= a->stop_by)
+		if (now >= a->stop_by ||
+		    (nothing_to_save(a) && now >= a->stop_by - STOP_WITHIN + FENCED_STOP_WITHIN))
 			fs_abort(a->fs);
 		return;
 	case STOP_SYNC:

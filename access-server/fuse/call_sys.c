@@ -26,8 +26,21 @@ void call_finish(struct call *c)
 {
 	c->replied = true;
 	c->fs->stats.in_flight--;
+	DL_DELETE(c->fs->calls, c);
 	if (!c->interrupt_posted || c->interrupted)
 		call_free(c);
+}
+
+void calls_abandon(struct fs *fs)
+{
+	while (fs->calls) {
+		struct call *c = fs->calls;
+
+		if (c->fuse)
+			fuse_reply_err(c->fuse, ENOTCONN);
+		c->interrupt_posted = false; /* no letter is under way any more */
+		call_finish(c);
+	}
 }
 
 static void on_done(struct vol_req *req)
@@ -48,6 +61,7 @@ static void deliver_call(struct letter *letter)
 
 	c->fs->stats.calls++;
 	c->fs->stats.in_flight++;
+	DL_APPEND(c->fs->calls, c);
 	c->submitted = true;
 	c->req.done = on_done;
 	vol_submit(c->fs->volume, &c->req);

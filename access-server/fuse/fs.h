@@ -41,6 +41,7 @@ void fs_quiesce(struct fs *fs, void (*done)(void *ctx, bool free), void *ctx);
 /* Ends the mount whoever uses it, and the threads; `done` on the loop, then fs_free(). Calls that
  * the volume still holds are never answered. */
 void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx);
+void fs_kick(struct fs *fs); /* now and then until it is done */
 void fs_free(struct fs *fs);
 bool fs_mounted(const struct fs *fs);
 /* Ends the kernel's waiting: everything under way on the mount fails. From any thread. */

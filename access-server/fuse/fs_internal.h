@@ -8,6 +8,7 @@
 #include <semaphore.h>
 #include <sys/stat.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "access-server/fuse/fs.h"
 #include "access-server/fuse/mailbox_uv.h"
@@ -21,6 +22,7 @@
  * then by the loop. */
 struct call {
 	struct vol_req req;
+	struct call *prev, *next;    /* of those that the volume has */
 	struct fs *fs;
 	fuse_req_t fuse;             /* NULL: nobody waits (the closing of a handle) */
 	struct letter letter;        /* the request on its way to the loop */
@@ -99,6 +101,7 @@ struct fs {
 	bool gone_seen;
 
 	struct known *known;         /* the loop's */
+	struct call *calls;          /* the loop's */
 	struct fs_stats stats;       /* the loop's */
 
 	struct letter quiesced;
@@ -136,6 +139,7 @@ void reply_dirents(struct call *c);
 
 /* call_sys.c, on the loop. */
 void call_close_handle(struct fs *fs, uint64_t ino, uint64_t handle);
+void calls_abandon(struct fs *fs);
 void call_finish(struct call *c); /* after the answer to a deferred call */
 void known_add(struct fs *fs, uint64_t ino);
 void known_forget(struct fs *fs, uint64_t ino, uint64_t lookups);

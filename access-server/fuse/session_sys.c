@@ -1,6 +1,7 @@
 /* Mount, serving threads, and the words with the kernel that libfuse 3.14 does not speak. */
 #include "access-server/fuse/fs_internal.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/uio.h>
@@ -95,6 +96,8 @@ static void *serve(void *arg)
 			break;
 		raw_request = buf.mem;
 		fuse_session_process_buf(fs->session, &buf);
+		if (raw_request->opcode == FUSE_INIT) /* its answer set the kernel's own limit */
+			mount_set_readahead(&fs->connection, fs->config.readahead_kib);
 		raw_request = NULL;
 	}
 	free(buf.mem);
@@ -155,19 +158,34 @@ int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const st
 	return 0;
 }
 
+static void on_kick(int signum)
+{
+	(void)signum; /* it only ends a read(2) */
+}
+
+static void catch_kick(void)
+{
+	struct sigaction sa = {.sa_handler = on_kick}; /* without SA_RESTART */
+
+	sigaction(SIGUSR2, &sa, NULL);
+}
+
 static struct fuse_session *new_session(struct fs *fs)
 {
 	char options[256];
 	char *argv[] = {"distcloud-access", "-o", options, fs->config.debug ? "-d" : NULL, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(fs->config.debug ? 4 : 3, argv);
 	struct fuse_lowlevel_ops ops = {.init = op_init};
+	struct fuse_session *se;
 
 	/* default_permissions: the kernel checks modes; root's mount may carry devices and setuid. */
 	snprintf(options, sizeof(options), "fsname=distcloud,subtype=distcloud,default_permissions%s",
 	         geteuid() == 0 ? ",allow_other,suid,dev" : "");
 	fs_fill_ops(&ops);
 	fs_fill_data_ops(&ops);
-	return fuse_session_new(&args, &ops, sizeof(ops), fs);
+	se = fuse_session_new(&args, &ops, sizeof(ops), fs);
+	fuse_opt_free_args(&args);
+	return se;
 }
 
 static int prepare_mount_point(struct fs *fs, const char **why)
@@ -193,6 +211,7 @@ int fs_start(struct fs *fs, struct volume *v, const char **why)
 
 	if (rc < 0)
 		return rc;
+	catch_kick();
 	fs->volume = v;
 	fs->session = new_session(fs);
 	*why = "libfuse refuses its options";
@@ -214,7 +233,5 @@ int fs_start(struct fs *fs, struct volume *v, const char **why)
 	}
 	if (rc < 0)
 		umount2(fs->path, MNT_FORCE | MNT_DETACH);
-	else
-		mount_set_readahead(&fs->connection, fs->config.readahead_kib);
 	return rc;
 }

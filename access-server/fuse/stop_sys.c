@@ -2,7 +2,9 @@
 #include "access-server/fuse/fs_internal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "access-server/fuse/mount.h"
@@ -16,18 +18,33 @@ static void deliver_quiesced(struct letter *letter)
 	fs->quiesce_done(fs->quiesce_ctx, fs->quiesce_free);
 }
 
-/* A thread of its own: both calls wait for requests that the serving threads and the loop answer. */
+/* Both calls wait for requests that the serving threads and the loop answer. They are made by another
+ * process: a thread of ours that waited on our own mount could not be killed, and would keep the
+ * connection, which it waits for, open. System calls only after fork(2) with threads around. */
+static void NORETURN quiesce_child(const char *path)
+{
+	int fd;
+
+	close_range(3, ~0u, 0); /* above all the connection */
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		syncfs(fd);
+		close(fd);
+	}
+	_exit(umount2(path, 0) == 0 ? 0 : 1);
+}
+
 static void *quiesce(void *arg)
 {
 	struct fs *fs = arg;
-	int fd = open(fs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t pid = fork();
+	int status = 1;
 
-	if (fd >= 0) {
-		if (syncfs(fd) < 0)
-			errno = 0; /* what could not be written is told to whoever calls fsync */
-		close(fd);
-	}
-	fs->quiesce_free = umount2(fs->path, 0) == 0;
+	if (pid == 0)
+		quiesce_child(fs->path);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	fs->quiesce_free = pid > 0 && status == 0;
 	mailbox_post(&fs->mailbox, &fs->quiesced, deliver_quiesced);
 	return NULL;
 }
@@ -47,6 +64,16 @@ static void on_closed(void *ctx)
 	fs->stop_done(fs->stop_ctx);
 }
 
+/* A mount that somebody detached while it was in use cannot be reached any more: the threads are
+ * taken out of their reads. One that was on its way into it needs another kick. */
+void fs_kick(struct fs *fs)
+{
+	if (fs->gone_seen)
+		return;
+	for (unsigned i = 0; i < fs->threads; i++)
+		pthread_kill(fs->thread[i], SIGUSR2);
+}
+
 void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx)
 {
 	struct mount_id id;
@@ -54,22 +81,27 @@ void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx)
 	fs->stopping = true;
 	fs->stop_done = done;
 	fs->stop_ctx = ctx;
+	/* Whoever waits on the connection gets ENOTCONN, our threads ENODEV. */
+	if (fs->session)
+		fuse_session_exit(fs->session);
+	if (mount_find(fs->path, &id) == 0)
+		umount2(fs->path, MNT_FORCE | MNT_DETACH);
 	if (!fs->threads || fs->gone_seen) {
 		mailbox_close(&fs->mailbox, on_closed, fs);
 		return;
 	}
-	/* Whoever waits on the connection gets ENOTCONN, our threads ENODEV. The mount may be detached
-	 * already and still be in use. */
-	fuse_session_exit(fs->session);
-	if (mount_find(fs->path, &id) == 0)
-		umount2(fs->path, MNT_FORCE | MNT_DETACH);
 	mount_abort(&fs->connection);
+	fs_kick(fs);
 }
 
+/* The volume is gone, and with it what it held. */
 void fs_free(struct fs *fs)
 {
-	if (fs->session)
+	calls_abandon(fs);
+	if (fs->session) {
+		fuse_session_unmount(fs->session); /* is unmounted: this frees its name */
 		fuse_session_destroy(fs->session);
+	}
 	known_free(fs);
 	mem_free(fs);
 }
@@ -81,7 +113,10 @@ bool fs_mounted(const struct fs *fs)
 
 void fs_abort(struct fs *fs)
 {
-	if (fs->mounted)
+	if (!fs->mounted)
+		return;
+	/* MNT_FORCE aborts even where the mount is busy and stays. */
+	if (umount2(fs->path, MNT_FORCE) < 0)
 		mount_abort(&fs->connection);
 }
 
