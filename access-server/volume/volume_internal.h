@@ -31,6 +31,9 @@ struct block;
 struct record;
 struct peer;
 struct scan;
+struct scan_op;
+struct learn;
+struct rpc;
 struct recovery;
 struct repair;
 
@@ -98,16 +101,20 @@ enum file_phase {
 	PHASE_IDLE,    /* no change of lease under way; file.lease says what may be done */
 	PHASE_ASK,     /* op_lease is out; what file.lease allows goes on */
 	PHASE_RECOVER, /* granted with recover = 1: nothing is served until recovery is done */
+	PHASE_INVAL,   /* recalled: the kernel drops its pages; reads and writes go on */
 	PHASE_DRAIN,   /* recalled: what runs is finished, new requests wait */
-	PHASE_INVAL,   /* recalled: the kernel drops its pages; writebacks are served */
 	PHASE_SETTLE,  /* recalled: waits for all replicas, or their stale bits */
 	PHASE_RELEASE, /* op_release is out */
 	PHASE_RECLAIM, /* the session ended: op_reclaim is out */
 };
 
+#define HOLDER_ASKS_MAX 8
+
 struct lease_call {
 	struct session_call call;
+	struct volume *v;
 	struct file *f; /* NULL when the file gave it up */
+	uint64_t seq;
 };
 
 struct file {
@@ -134,7 +141,7 @@ struct file {
 	uint64_t n;             /* operations given a number in this epoch */
 	uint64_t recall_seq;    /* vol_recall_seq() when it was last recalled */
 	bool recalled;          /* and not yet acted upon, or being acted upon */
-	enum lease_mode recall_to;
+	enum lease_mode recall_to, release_to;
 	uint64_t recall_id;
 	bool served;            /* an operation was completed since the grant */
 	bool unclean;           /* the next grant must recover */
@@ -155,6 +162,7 @@ struct file {
 	unsigned active;            /* operations that run under the lease */
 	struct read_op *reads;
 	struct scan *scans;
+	struct scan_op *scan_ops;
 	bool in_run;                /* file_run() is on the stack */
 	bool run_again;
 
@@ -175,11 +183,14 @@ struct file {
 	struct record *unflushed;   /* by n: not yet durable on two replicas that count together */
 	struct record *kept;        /* by n: not yet settled on the third */
 	unsigned records;
+	uint64_t gate;              /* records wait until all up to this is flushed (trim order) */
+	nsec_t settle_since;
 	struct stale_map stale;
 	server_id_t *behind;        /* servers of which no block counts (not sealed, or blank) */
 	unsigned behinds;
-	struct rpc *learning;
+	struct learn *learns;
 	struct recovery *recovery;
+	bool recovery_waits;        /* some blocks had fewer than two sealed servers */
 	struct repair *repair;
 	struct vol_timer repair_timer;
 	int error;                  /* sticky: data was dropped while nobody had the file open */
@@ -187,6 +198,13 @@ struct file {
 	struct handle *handles;
 	struct file *lru_prev, *lru_next; /* files held exclusively, oldest use first */
 	bool in_lru;
+	bool reap;                        /* to be looked at by file_put_if_unused() */
+	struct file *reap_next;
+	bool cache_suspect;               /* the kernel was told to drop pages and has not answered */
+	struct holder_ask {
+		uint64_t id, n, size, atime, mtime, ctime;
+	} asks[HOLDER_ASKS_MAX];          /* the leader wants size and times, as soon as durable */
+	unsigned asks_n;
 };
 
 struct file *file_find(struct volume *v, uint64_t ino);
@@ -196,6 +214,9 @@ void file_put_if_unused(struct file *f); /* frees it when nothing needs it: f ma
  * lease = SHARED) unless the inode was recalled after `seq`, which is vol_recall_seq() at the time
  * the question was sent (replies and recalls overtake each other). Returns the file. */
 struct file *file_take_inode(struct volume *v, const struct msg_r_inode *r, uint64_t seq);
+/* The same for the reply to a change this server asked for: answers to older questions that are still
+ * on their way will be ignored. */
+struct file *file_take_change(struct volume *v, const struct msg_r_inode *r, uint64_t seq);
 /* r_inode of a CREATE that asked for the exclusive lease: no block of the file exists yet. */
 struct file *file_created_with_lease(struct volume *v, const struct msg_r_inode *r, uint64_t seq);
 /* The inode as of now: the catalog's attributes with the size and times of a file held here. */
@@ -252,15 +273,20 @@ struct volume {
 	struct handle *handles;
 	uint64_t next_handle;
 	struct file *held_lru;
-	unsigned held, releasing;
+	unsigned held;
 	uint64_t next_cookie;
 	uint64_t recall_seq, recall_unknown;
 	nsec_t shared_until;        /* last seen: once passed, shared leases are gone for good */
 
 	struct vol_req *done;       /* completed, to be delivered */
 	struct vol_req *fenced;     /* came, or were to be answered, without a valid session */
+	struct vol_req *syncing;    /* SYNC */
+	struct req_call *calls;
+	bool sync_check;
+	struct file *reap;
 	struct vol_req *room;       /* writes that wait for buffer or space, FIFO */
-	bool in_room;
+	bool in_room, room_blocked;
+	struct vol_timer pressure;  /* looks for laggards when the buffer is half full */
 	uint64_t buffered;
 	struct block *dirty;        /* blocks with records */
 	struct block *clean_lru;    /* blocks without: oldest use first */

@@ -1,0 +1,290 @@
+/* One block from a replica to another (copy.h):
+ *
+ *   checksums of the target -> checksums of the source -> the pages that differ -> INSTALL
+ *
+ * Invariants:
+ * - all that is read from the source is of one version; if it moved between the steps, all over;
+ * - the target takes it only if it is still as the first step found it (INSTALL's guard);
+ * - a target that outranks the source is left alone;
+ * - while a held block is copied its records are kept, so that whatever follows the copied version
+ *   can be sent after it. */
+#include "access-server/volume/copy.h"
+
+#define GIVE_UP (5 * NSEC_SEC)
+
+enum { SOURCE, TARGET };
+
+uint32_t block_len(const struct file *f, uint64_t no)
+{
+	return no == BLOCK_ATTR ? PAGE_BYTES : (uint32_t)file_block_bytes(f);
+}
+
+static void end(struct copy *c, enum copy_result result)
+{
+	timer_stop(c->f->v, &c->timer);
+	c->done(c, result);
+}
+
+void copy_free(struct copy *c)
+{
+	struct block *b = c->retains ? block_find(c->f, c->no) : NULL;
+
+	timer_stop(c->f->v, &c->timer);
+	rpc_cancel(c->rpc);
+	if (b)
+		b->retain--;
+	c->f->v->copies--;
+	for (unsigned k = 0; k < 2; k++) {
+		mem_free(c->present[k]);
+		mem_free(c->sums[k]);
+	}
+	mem_free(c);
+}
+
+/* The sum of a page in one of the two sets, 0 for a hole: sums come in page order. */
+static void spread(struct copy *c, unsigned which, const struct msg_read_reply *r)
+{
+	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES, at = 0;
+
+	mem_free(c->present[which]);
+	mem_free(c->sums[which]);
+	c->present[which] = mem_new(DIV_UP(pages, 8));
+	c->sums[which] = mem_new_array(pages, 8);
+	for (uint32_t p = 0; p < pages; p++)
+		if (bit_get(r->present, p) && (at + 1) * 8 <= r->sums.len) {
+			bit_set(c->present[which], p);
+			memcpy(c->sums[which] + p * 8, r->sums.p + at++ * 8, 8);
+		}
+}
+
+static bool page_differs(const struct copy *c, uint32_t p)
+{
+	return c->whole || memcmp(c->sums[SOURCE] + p * 8, c->sums[TARGET] + p * 8, 8) != 0;
+}
+
+static bool source_has(const struct copy *c, uint32_t p)
+{
+	return c->present[SOURCE][p / 8] >> p % 8 & 1;
+}
+
+/* --- the last step --- */
+
+static bool on_installed(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_write_reply *r = (const struct msg_write_reply *)&m->install_reply;
+	unsigned status = m->install_reply.status;
+
+	if (m->type != MSG_TYPE_install_reply || r->file != c->f->ino)
+		return false;
+	if (m->install_reply.seal > c->f->epoch) {
+		lease_sealed(c->f, "a server is sealed at a higher epoch");
+		return true;
+	}
+	if (status == STATUS_FENCED || status == STATUS_BUSY || status == STATUS_PENDING)
+		return false;
+	c->rpc = NULL;
+	rpc_cancel(rpc);
+	if (status == STATUS_OK)
+		end(c, COPY_DONE);
+	else if (status == STATUS_AHEAD)
+		end(c, COPY_AHEAD);
+	else if (status == STATUS_BAD_PAGE && !c->whole)
+		end(c, COPY_BAD);
+	else
+		end(c, COPY_AGAIN);
+	return true;
+}
+
+/* `data`: the source's present pages of [first, first + pages). */
+static void install(struct copy *c, struct slice data)
+{
+	struct file *f = c->f;
+	uint32_t pages = block_len(f, c->no) / PAGE_BYTES, n = 0, at = 0, bytes = DIV_UP(pages, 8);
+	uint8_t *set = mem_new(bytes), *zero = mem_new(bytes), *sums = mem_new_array(pages, 8);
+	struct iobuf *out = iobuf_new_reserve(MAX(data.len, PAGE_BYTES));
+	struct msg m = {.type = MSG_TYPE_install, .dst = c->server[c->to]};
+
+	for (uint32_t p = 0; p < pages; p++) {
+		bool inside = p >= c->first && p < c->first + c->pages, has = source_has(c, p);
+
+		if (page_differs(c, p) && !has)
+			bit_set(zero, p);
+		if (page_differs(c, p) && has && inside) {
+			bit_set(set, p);
+			memcpy(sums + n * 8, c->sums[SOURCE] + p * 8, 8);
+			memcpy(out->data + n * PAGE_BYTES, slice_data(data) + at * PAGE_BYTES, PAGE_BYTES);
+			n++;
+		}
+		at += has && inside;
+	}
+	m.install.file = f->ino;
+	m.install.map = f->attr.map;
+	m.install.epoch = f->epoch;
+	m.install.block = c->no;
+	m.install.block_shift = f->attr.block_shift;
+	m.install.old = c->old;
+	m.install.old_closed = c->old_closed;
+	m.install.version = c->at;
+	m.install.closed = c->closed ? c->closed : c->at_closed;
+	m.install.set = (struct span){set, bytes};
+	m.install.zero = (struct span){zero, bytes};
+	m.install.sums = (struct span){sums, n * 8};
+	if (n > 0)
+		m.payload = (struct slice){out, 0, n * PAGE_BYTES};
+	c->rpc = rpc_start(f->v, &m, on_installed, c, 0);
+	iobuf_put(out);
+	mem_free(set);
+	mem_free(zero);
+	mem_free(sums);
+}
+
+/* --- reading --- */
+
+static void read_block(struct copy *c, unsigned replica, unsigned flags, uint32_t first, uint32_t pages,
+                       bool (*done)(struct rpc *rpc, const struct msg *m))
+{
+	struct file *f = c->f;
+	struct msg m = {.type = MSG_TYPE_read, .dst = c->server[replica]};
+
+	m.read.file = f->ino;
+	m.read.map = f->attr.map;
+	m.read.epoch = f->epoch;
+	m.read.block = c->no;
+	m.read.block_shift = f->attr.block_shift;
+	m.read.flags = (uint8_t)flags;
+	m.read.off = first * PAGE_BYTES;
+	m.read.len = pages * PAGE_BYTES;
+	c->rpc = rpc_start(f->v, &m, done, c, 0);
+}
+
+/* False: not an answer to go on with (asked again, or the copy has ended). */
+static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+
+	*finished = false;
+	if (m->type != MSG_TYPE_read_reply || r->file != c->f->ino || r->block != c->no ||
+	    r->status == STATUS_FENCED || r->status == STATUS_BUSY)
+		return false;
+	*finished = true;
+	if (r->seal > c->f->epoch) {
+		lease_sealed(c->f, "a server is sealed at a higher epoch");
+		return false;
+	}
+	c->rpc = NULL;
+	rpc_cancel(rpc);
+	return true;
+}
+
+static bool on_data(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+	bool finished;
+
+	if (!take(rpc, m, &finished))
+		return finished;
+	if (r->status == STATUS_BAD_PAGE)
+		end(c, COPY_BAD);
+	else if (r->status != STATUS_OK || !version_eq(r->version, c->at) || r->len != c->pages * PAGE_BYTES)
+		end(c, COPY_AGAIN);
+	else if (!read_reply_good(c->f, r, m->payload))
+		end(c, COPY_BAD);
+	else
+		install(c, m->payload);
+	return true;
+}
+
+/* Is there anything to copy? [first, first + pages) spans what must be read. */
+static void differences(struct copy *c)
+{
+	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES;
+
+	c->first = c->pages = 0;
+	for (uint32_t p = 0; p < pages; p++) {
+		if (!source_has(c, p) || !page_differs(c, p))
+			continue;
+		if (c->pages == 0)
+			c->first = p;
+		c->pages = p - c->first + 1;
+	}
+}
+
+static bool on_source_sums(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+	struct rank source, target = {c->old_closed, c->old};
+	struct block *b = block_find(c->f, c->no);
+	bool finished;
+
+	if (!take(rpc, m, &finished))
+		return finished;
+	if (r->status != STATUS_OK || (b && version_cmp(r->version, b->freed) < 0)) {
+		end(c, r->status == STATUS_BAD_PAGE ? COPY_BAD : COPY_AGAIN);
+		return true;
+	}
+	c->at = r->version;
+	c->at_closed = r->closed;
+	source = (struct rank){MAX(r->closed, c->closed), r->version};
+	if (rank_cmp(source, target) < 0 && !VOL_BUG(c->f->v, VOLUME_BUG_REPAIR_AHEAD)) {
+		end(c, COPY_AHEAD);
+		return true;
+	}
+	spread(c, SOURCE, r);
+	if (version_eq(c->at, c->old) && !c->whole && c->closed == 0) {
+		end(c, COPY_DONE); /* equal versions are equal bytes */
+		return true;
+	}
+	differences(c);
+	if (c->pages > 0)
+		read_block(c, c->from, 0, c->first, c->pages, on_data);
+	else
+		install(c, (struct slice){0});
+	return true;
+}
+
+static bool on_target_sums(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+	bool finished;
+
+	if (!take(rpc, m, &finished))
+		return finished;
+	/* A blank server knows nothing of the block; one with a bad page needs all of them. */
+	if (r->status != STATUS_OK && r->status != STATUS_UNKNOWN && r->status != STATUS_BAD_PAGE) {
+		end(c, COPY_AGAIN);
+		return true;
+	}
+	c->whole = c->whole || r->status != STATUS_OK;
+	c->old = r->version;
+	c->old_closed = r->closed;
+	spread(c, TARGET, &(struct msg_read_reply){0});
+	if (r->status == STATUS_OK)
+		spread(c, TARGET, r);
+	read_block(c, c->from, READ_SUMS_ONLY, 0, block_len(c->f, c->no) / PAGE_BYTES, on_source_sums);
+	return true;
+}
+
+static void on_copy_timer(struct volume *v UNUSED, struct vol_timer *t)
+{
+	end(container_of(t, struct copy, timer), COPY_AGAIN);
+}
+
+void copy_start(struct copy *c)
+{
+	struct file *f = c->f;
+
+	f->v->copies++;
+	c->timer.fire = on_copy_timer;
+	timer_set(f->v, &c->timer, f->v->now + GIVE_UP);
+	CHECK(file_place(f, c->no, c->server));
+	if (f->lease == LEASE_EXCLUSIVE) {
+		block_get(f, c->no)->retain++;
+		c->retains = true;
+	}
+	read_block(c, c->to, READ_SUMS_ONLY | READ_REPAIR, 0, block_len(f, c->no) / PAGE_BYTES, on_target_sums);
+}

@@ -1,0 +1,37 @@
+/* Copying one block from one replica to another, for recovery and repair (traps A1, A5, B2). */
+#pragma once
+
+#include "access-server/volume/parts.h"
+
+enum copy_result {
+	COPY_DONE,    /* the target has what the source had: copy.at */
+	COPY_AGAIN,   /* something moved, or did not answer in time */
+	COPY_AHEAD,   /* the target outranks the source: nothing repairs it */
+	COPY_BAD,     /* the source has a bad page */
+};
+
+struct copy {
+	struct copy *prev, *next;      /* the owner's */
+	struct file *f;
+	uint64_t no;
+	unsigned from, to;             /* replica numbers */
+	server_id_t server[REPLICAS];
+	uint64_t closed;               /* stamped on the target; 0: what the source has */
+	bool whole;                    /* every page, not only those whose sums differ */
+	void (*done)(struct copy *c, enum copy_result result); /* frees it with copy_free() */
+	void *ctx;
+
+	struct version at;             /* of the source */
+	struct version old;            /* of the target */
+	uint64_t at_closed, old_closed;
+	uint8_t *present[2];           /* source, target */
+	uint8_t *sums[2];
+	uint32_t first, pages;         /* pages read from the source */
+	bool retains;                  /* keeps the block's records meanwhile */
+	struct rpc *rpc;
+	struct vol_timer timer;
+};
+
+void copy_start(struct copy *c); /* with f, no, from, to, closed, whole, done, ctx set */
+void copy_free(struct copy *c);
+uint32_t block_len(const struct file *f, uint64_t no);

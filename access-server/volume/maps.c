@@ -1,0 +1,109 @@
+/* Cluster maps: the newest, and every older one that a file in use is placed by. */
+#include "access-server/volume/parts.h"
+
+#define MAP_RETRY (300 * NSEC_MSEC)
+
+struct vol_map_entry {
+	UT_hash_handle hh;
+	struct volume *v;
+	uint64_t version;
+	struct map *map; /* NULL: not here yet */
+	bool asking;
+	struct session_call call;
+	struct vol_timer timer;
+};
+
+static void fetch(struct vol_map_entry *e);
+
+static void on_map_timer(struct volume *v UNUSED, struct vol_timer *t)
+{
+	fetch(container_of(t, struct vol_map_entry, timer));
+}
+
+static void give_to_files(struct vol_map_entry *e)
+{
+	struct file *f, *next;
+
+	HASH_ITER(hh, e->v->files, f, next)
+		if (!f->map && f->have_attr && f->attr.map == e->version) {
+			f->map = e->map;
+			file_run(f);
+		}
+}
+
+static void on_map(struct session_call *c, const struct msg *m)
+{
+	struct vol_map_entry *e = container_of(c, struct vol_map_entry, call);
+	struct volume *v = e->v;
+
+	vol_enter(v);
+	e->asking = false;
+	if (!m || m->type != MSG_TYPE_r_bytes || m->r_bytes.status != STATUS_OK ||
+	    map_decode(m->r_bytes.bytes.p, m->r_bytes.bytes.len, &e->map) != 0) {
+		e->map = NULL;
+		timer_set(v, &e->timer, v->now + MAP_RETRY);
+		return;
+	}
+	if (!v->newest || e->map->version > v->newest->version)
+		v->newest = e->map;
+	give_to_files(e);
+}
+
+static void fetch(struct vol_map_entry *e)
+{
+	struct msg m = {.type = MSG_TYPE_q_map};
+
+	if (e->asking || e->map)
+		return;
+	e->asking = true;
+	m.q_map.map = e->version;
+	e->call.done = on_map;
+	session_call(e->v->session, &e->call, &m);
+}
+
+struct map *maps_get(struct volume *v, uint64_t version)
+{
+	struct vol_map_entry *e;
+
+	if (version == 0)
+		return NULL;
+	HASH_FIND(hh, v->maps, &version, sizeof(version), e);
+	if (!e) {
+		e = mem_new(sizeof(*e));
+		e->v = v;
+		e->version = version;
+		e->timer.fire = on_map_timer;
+		HASH_ADD(hh, v->maps, version, sizeof(version), e);
+		fetch(e);
+	}
+	return e->map;
+}
+
+void maps_want_newest(struct volume *v, uint64_t version)
+{
+	if (version > v->newest_wanted)
+		v->newest_wanted = version;
+	maps_get(v, v->newest_wanted);
+}
+
+void maps_session_up(struct volume *v)
+{
+	struct vol_map_entry *e, *next;
+
+	HASH_ITER(hh, v->maps, e, next)
+		fetch(e);
+}
+
+void maps_free(struct volume *v)
+{
+	struct vol_map_entry *e, *next;
+
+	HASH_ITER(hh, v->maps, e, next) {
+		if (e->asking)
+			session_cancel(v->session, &e->call);
+		timer_stop(v, &e->timer);
+		HASH_DEL(v->maps, e);
+		map_free(e->map);
+		mem_free(e);
+	}
+}

@@ -1,0 +1,293 @@
+/* Handover: giving a lease back because somebody else wants it (design section 5, traps A5, A11).
+ *
+ * 1. INVAL: the kernel drops its pages. Reads and writes go on meanwhile, since the kernel waits for
+ *    pages that requests hold locked; if some did, it is told once more (a few times at most).
+ * 2. DRAIN: new requests wait; what runs ends, or starts again under the next lease.
+ * 3. SETTLE: everything is flushed, with the attribute record; then every record is on all three
+ *    replicas, or the laggard has its stale bit.
+ * 4. RELEASE: size, times and the stale map go to the catalog with the release, in one entry.
+ *
+ * A shared lease skips 3 and 4: recall_ack. A lease lasts one operation, or 200 ms. */
+#include "access-server/volume/parts.h"
+
+#define LEAST (200 * NSEC_MSEC)
+#define DRAIN_FOR (100 * NSEC_MSEC)
+#define SETTLE_LOOK (310 * NSEC_MSEC)
+#define RECOVERY_MAY_TAKE NSEC_SEC
+#define INVAL_ROUNDS 3
+
+static void ack(struct file *f)
+{
+	vol_send_recall_ack(f->v, f->ino, RECALL_DATA, f->recall_to, f->recall_id);
+	f->recalled = false;
+}
+
+static void inval_start(struct file *f)
+{
+	f->phase = PHASE_INVAL;
+	f->inval_dirty = false;
+	f->kernel_may_cache = true;
+	lease_inval_kernel(f);
+}
+
+static void drain_start(struct file *f)
+{
+	f->phase = PHASE_DRAIN;
+	timer_set(f->v, &f->lease_timer, f->v->now + DRAIN_FOR);
+	recall_step(f);
+}
+
+void recall_start(struct file *f)
+{
+	struct volume *v = f->v;
+
+	if (!f->recalled || f->phase != PHASE_IDLE || f->in_run)
+		return;
+	if (f->lease == LEASE_NONE || f->recall_to >= f->lease) {
+		ack(f);
+		return;
+	}
+	if (!f->served && !f->repair_only && f->waiting && v->now < f->granted_at + LEAST) {
+		timer_set_sooner(v, &f->lease_timer, f->granted_at + LEAST);
+		return;
+	}
+	f->inval_rounds = 0;
+	timer_stop(v, &f->lease_timer);
+	if (f->recall_to == LEASE_NONE && f->kernel_may_cache)
+		inval_start(f);
+	else
+		drain_start(f);
+}
+
+void recall_invalidated(struct volume *v, uint64_t cookie)
+{
+	struct file *f, *next;
+
+	HASH_ITER(hh, v->files, f, next) {
+		if (f->inval_cookie != cookie)
+			continue;
+		f->inval_cookie = 0;
+		f->cache_suspect = false;
+		if (f->phase == PHASE_ASK && f->recalled && f->lease == LEASE_SHARED) {
+			f->lease = LEASE_NONE;
+			ack(f);
+		} else if (f->phase == PHASE_INVAL && f->inval_dirty && ++f->inval_rounds < INVAL_ROUNDS) {
+			inval_start(f);
+		} else if (f->phase == PHASE_INVAL) {
+			drain_start(f);
+		}
+		return;
+	}
+}
+
+/* --- the release --- */
+
+static void on_release(struct session_call *c, const struct msg *m)
+{
+	struct file *f = lease_call_end(c, NULL);
+	enum lease_mode kept;
+	struct stale_map stale;
+
+	if (!f || !m)
+		return; /* the session ended: op_reclaim finds out what became of it */
+	if (m->r_status.status == STATUS_BUSY || m->r_status.status == STATUS_NOT_LEADER) {
+		f->phase = PHASE_SETTLE;
+		timer_set(f->v, &f->lease_timer, f->v->now + 50 * NSEC_MSEC);
+		return;
+	}
+	if (m->r_status.status != STATUS_OK) {
+		lease_lost(f, "taken by another before it was given back");
+		return;
+	}
+	kept = f->release_to;
+	stale = f->stale;
+	stale_init(&f->stale);
+	f->attr.state = (uint8_t)(f->unclean ? 0 : INODE_CLEAN);
+	f->attr.size = f->size;
+	f->attr.atime = f->atime;
+	f->attr.mtime = f->mtime;
+	f->attr.ctime = MAX(f->ctime, f->attr.ctime);
+	lease_none(f);
+	if (kept == LEASE_SHARED && session_shared_valid(f->v->session)) {
+		f->stale = stale;
+		f->lease = LEASE_SHARED;
+	} else {
+		stale_fini(&stale);
+	}
+	if (f == f->v->repairing)
+		repair_poll_next(f->v);
+	file_run(f);
+	file_put_if_unused(f);
+}
+
+/* Servers that count for nothing become stale bits of their site, if no other replica is stale
+ * there; else the file stays unclean, and the next holder recovers. */
+static void behind_to_stale(struct file *f)
+{
+	for (unsigned k = 0; k < f->behinds; k++) {
+		const struct map_server *s = map_find_server(f->map, f->behind[k]);
+
+		for (unsigned i = 0; s && i < REPLICAS; i++)
+			if (f->site[i] == s->site && stale_set(&f->stale, 0, BLOCK_ATTR, i) < 0)
+				f->unclean = true;
+	}
+}
+
+static void release_send(struct file *f)
+{
+	struct msg m = {.type = MSG_TYPE_op_release};
+	size_t len;
+	uint8_t *stale;
+
+	behind_to_stale(f);
+	if (f->unclean)
+		f->recall_to = LEASE_NONE;
+	f->phase = PHASE_RELEASE;
+	f->release_to = f->recall_to;
+	len = stale_encoded_bytes(&f->stale);
+	stale = mem_new(len ? len : 1);
+	stale_encode(&f->stale, stale);
+	m.op_release.ino = f->ino;
+	m.op_release.epoch = f->epoch;
+	m.op_release.to = (uint8_t)f->recall_to;
+	m.op_release.clean = !f->unclean;
+	m.op_release.size = f->size;
+	m.op_release.atime = f->atime;
+	m.op_release.mtime = f->mtime;
+	m.op_release.ctime = f->ctime;
+	m.op_release.stale = (struct span){stale, (uint32_t)len};
+	timer_stop(f->v, &f->lease_timer);
+	lease_call(f, &m, on_release);
+	mem_free(stale);
+}
+
+static void settle_step(struct file *f)
+{
+	if ((f->size_dirty || f->times_dirty) && !attr_write(f))
+		return; /* its block's version is being learnt */
+	if (VOL_BUG(f->v, VOLUME_BUG_NO_THIRD) && !f->unflushed)
+		writer_drop(f);
+	if (f->records || f->trim_from != UINT64_MAX)
+		return;
+	release_send(f);
+}
+
+/* Something ended: is it time for the next step? */
+void recall_step(struct file *f)
+{
+	struct volume *v = f->v;
+
+	if (f->phase == PHASE_DRAIN) {
+		if ((f->reads || f->scan_ops) && v->now < f->lease_timer.due && f->lease_timer.slot)
+			return;
+		reads_abort(f);
+		scans_abort(f);
+		if (f->lease == LEASE_SHARED) {
+			f->phase = PHASE_IDLE;
+			f->lease = LEASE_NONE;
+			timer_stop(v, &f->lease_timer);
+			ack(f);
+			file_run(f);
+			return;
+		}
+		repair_stop(f);
+		f->phase = PHASE_SETTLE;
+		f->settle_since = v->now;
+		timer_set(v, &f->lease_timer, v->now + SETTLE_LOOK);
+	}
+	if (f->phase == PHASE_SETTLE)
+		settle_step(f);
+}
+
+void recall_timer(struct file *f)
+{
+	if (f->phase == PHASE_RECOVER) {
+		recovery_failed(f);
+		return;
+	}
+	if (f->phase == PHASE_SETTLE) {
+		timer_set(f->v, &f->lease_timer, f->v->now + SETTLE_LOOK);
+		file_settle(f);
+	}
+	recall_step(f);
+}
+
+/* Nothing was served under this epoch; the next one recovers. */
+void recovery_failed(struct file *f)
+{
+	recovery_abort(f);
+	f->unclean = true;
+	f->recalled = true;
+	f->recall_to = LEASE_NONE;
+	f->lease = LEASE_EXCLUSIVE;
+	f->phase = PHASE_SETTLE;
+	settle_step(f);
+}
+
+void give_back(struct file *f, enum lease_mode to)
+{
+	if (f->phase != PHASE_IDLE || f->lease == LEASE_NONE || f->recalled)
+		return;
+	f->recalled = f->served = true;
+	f->recall_to = to;
+	f->recall_id = 0;
+	recall_start(f);
+}
+
+/* --- recalls --- */
+
+static void recall_data(struct file *f, unsigned to, uint64_t id)
+{
+	struct volume *v = f->v;
+
+	f->recall_to = to == LEASE_SHARED ? LEASE_SHARED : LEASE_NONE;
+	f->recall_id = id;
+	switch (f->phase) {
+	case PHASE_IDLE:
+		f->recalled = true;
+		recall_start(f);
+		break;
+	case PHASE_ASK:
+		/* The leader may want this answer before it grants what we ask for. If what it wants
+		 * back is that very grant, still on its way, on_lease() notices by recall_seq. */
+		f->recalled = true;
+		if (f->lease == LEASE_SHARED && to == LEASE_NONE) {
+			if (f->kernel_may_cache) {
+				lease_inval_kernel(f);
+				return;
+			}
+			f->lease = LEASE_NONE;
+		}
+		vol_send_recall_ack(v, f->ino, RECALL_DATA, to, id);
+		f->recalled = f->asked == LEASE_EXCLUSIVE;
+		break;
+	case PHASE_RECOVER:
+		if (!f->recalled)
+			timer_set(v, &f->lease_timer, v->now + RECOVERY_MAY_TAKE);
+		f->recalled = true;
+		break;
+	case PHASE_INVAL:
+	case PHASE_DRAIN:
+	case PHASE_SETTLE:
+	case PHASE_RELEASE:
+	case PHASE_RECLAIM:
+		break;
+	}
+}
+
+void recall_arrived(struct volume *v, uint64_t ino, unsigned what, unsigned to, uint64_t id)
+{
+	struct file *f = file_find(v, ino);
+
+	v->recall_seq++;
+	if (f)
+		f->recall_seq = v->recall_seq;
+	else
+		v->recall_unknown = v->recall_seq;
+	if (what == RECALL_META)
+		names_recall_meta(v, ino, id);
+	else if (f)
+		recall_data(f, to, id);
+	else
+		vol_send_recall_ack(v, ino, what, to, id);
+}

@@ -1,0 +1,547 @@
+/* Recovery: the last holder ended uncleanly, and this grant has a new epoch E (traps A1, A2, A3, A7).
+ *
+ *   GATHER  SEAL(E) to every core server of the file's three sites, LIST from each that is sealed and
+ *           complete. A server counts only then. When no block can lack two of its three, a last
+ *           server gets 150 ms; when some do, the others go on without them after 300 ms.
+ *   COPY    per block the highest rank among the servers that count; if only one has it (or the ones
+ *           that have it do not count together), it is copied whole to another   (recovery_decide.c)
+ *   CLOSE   `closed` = E durable on them, except for blocks on which a server is not proven equal
+ *   ATTR    the attribute record: size, times, the pending trim
+ *
+ * Invariants:
+ * - seals count per block, never per site;
+ * - a winner, once decided in this epoch, is never decided again: if the servers it was decided with
+ *   go away before it is closed, the lease is given back unclean and another epoch recovers;
+ * - nothing is served before its block is closed on two replicas that count together;
+ * - every replica outside the pair is stale (a bit, or its server is in file.behind) until compared;
+ * - a block with fewer than two known replicas waits, and while there is one the file is unclean. */
+#include <stdlib.h>
+
+#include "access-server/volume/recovery.h"
+
+#define PATIENCE (150 * NSEC_MSEC)
+#define PATIENCE_PARTIAL (300 * NSEC_MSEC)
+#define NO_PROGRESS (3 * NSEC_SEC)
+#define LIST_MAX 4096
+#define ENTRIES_MAX (16u << 20)
+
+struct rec_server *rec_server(struct recovery *r, server_id_t id)
+{
+	for (unsigned k = 0; k < r->servers; k++)
+		if (r->server[k].id == id)
+			return &r->server[k];
+	return NULL;
+}
+
+bool rec_pair(struct file *f, unsigned mask)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		for (unsigned j = i + 1; j < REPLICAS; j++)
+			if ((mask >> i & 1) && (mask >> j & 1) &&
+			    (map_pair_counts(f->site, i, j) || VOL_BUG(f->v, VOLUME_BUG_SAME_SITE)))
+				return true;
+	return false;
+}
+
+void rec_progress(struct recovery *r)
+{
+	timer_set(r->f->v, &r->deadline, r->f->v->now + NO_PROGRESS);
+}
+
+/* --- GATHER --- */
+
+static bool counts(const struct rec_server *s)
+{
+	return s->state == REC_READY || s->state == REC_CLOSED;
+}
+
+/* The replica sites in which some server does not count (or is not closed). */
+static unsigned missing_sites(struct recovery *r, bool closed)
+{
+	unsigned sites = 0, missing = 0;
+
+	for (unsigned k = 0; k < r->servers; k++)
+		if (closed ? r->server[k].state != REC_CLOSED : !counts(&r->server[k])) {
+			sites |= r->server[k].sites;
+			missing++;
+		}
+	return missing <= 1 && __builtin_popcount(sites) > 1 ? 1 : sites;
+}
+
+static bool attr_has_two(struct recovery *r)
+{
+	server_id_t server[REPLICAS];
+	unsigned mask = 0;
+
+	if (!file_place(r->f, BLOCK_ATTR, server))
+		return false;
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct rec_server *s = rec_server(r, server[i]);
+
+		if (s && counts(s))
+			mask |= 1u << i;
+	}
+	return rec_pair(r->f, mask);
+}
+
+static void consider(struct recovery *r)
+{
+	struct volume *v = r->f->v;
+	bool all = true;
+
+	if (r->phase != REC_GATHER)
+		return;
+	for (unsigned k = 0; k < r->servers; k++)
+		all = all && (counts(&r->server[k]) || r->server[k].state == REC_BLANK);
+	if (!attr_has_two(r))
+		return;
+	if (all) {
+		timer_stop(v, &r->patience);
+		rec_decide(r);
+	} else if (__builtin_popcount(missing_sites(r, false)) <= 1) {
+		timer_set_sooner(v, &r->patience, v->now + PATIENCE);
+	} else if (!r->patience.slot) {
+		timer_set(v, &r->patience, v->now + PATIENCE_PARTIAL);
+	}
+}
+
+static void list_next(struct rec_server *s, uint64_t from);
+
+static bool on_list(struct rpc *rpc, const struct msg *m)
+{
+	struct rec_server *s = rpc->ctx;
+	struct file *f = s->r->f;
+	const struct msg_list_reply *l = &m->list_reply;
+
+	if (m->type != MSG_TYPE_list_reply || l->file != f->ino)
+		return false;
+	if (l->seal > f->epoch) {
+		recovery_failed(f);
+		return true;
+	}
+	if (l->status != STATUS_OK && l->status != STATUS_UNKNOWN)
+		return false;
+	s->rpc = NULL;
+	rpc_cancel(rpc);
+	if (l->status == STATUS_UNKNOWN || s->n > ENTRIES_MAX) {
+		s->state = REC_BLANK;
+		consider(s->r);
+		return true;
+	}
+	for (uint32_t at = 0; at + LIST_ENTRY_BYTES <= l->entries.len; at += LIST_ENTRY_BYTES) {
+		const uint8_t *e = l->entries.p + at;
+
+		if (s->n == s->capacity) {
+			s->capacity = s->capacity ? 2 * s->capacity : 64;
+			s->entry = mem_resize(s->entry, s->capacity, sizeof(*s->entry));
+		}
+		s->entry[s->n++] = (struct rec_entry){
+			get_u64le(e), {get_u64le(e + 24), {get_u64le(e + 8), get_u64le(e + 16)}}, e[32] & 1};
+	}
+	if (l->more) {
+		list_next(s, l->next);
+		return true;
+	}
+	s->closed = l->closed;
+	s->state = REC_READY;
+	consider(s->r);
+	return true;
+}
+
+static void list_next(struct rec_server *s, uint64_t from)
+{
+	struct file *f = s->r->f;
+	struct msg m = {.type = MSG_TYPE_list, .dst = s->id};
+
+	s->state = REC_LISTING;
+	m.list.file = f->ino;
+	m.list.map = f->attr.map;
+	m.list.epoch = f->epoch;
+	m.list.first = from;
+	m.list.last = BLOCK_ATTR;
+	m.list.max = LIST_MAX;
+	s->rpc = rpc_start(f->v, &m, on_list, s, 0);
+}
+
+static bool on_seal(struct rpc *rpc, const struct msg *m)
+{
+	struct rec_server *s = rpc->ctx;
+	struct file *f = s->r->f;
+	const struct msg_seal_reply *r = &m->seal_reply;
+
+	if (m->type != MSG_TYPE_seal_reply || r->file != f->ino || r->epoch != f->epoch)
+		return false;
+	if (r->seal > f->epoch) {
+		vol_log(f->v, "volume.seal", "file=%" PRIu64 " epoch=%" PRIu64 " server=%u is sealed at %" PRIu64,
+		        f->ino, f->epoch, m->src, r->seal);
+		recovery_failed(f);
+		return true;
+	}
+	if (r->status != STATUS_OK)
+		return false;
+	s->rpc = NULL;
+	rpc_cancel(rpc);
+	if (r->complete) {
+		list_next(s, 0);
+		return true;
+	}
+	s->state = REC_BLANK;
+	consider(s->r);
+	return true;
+}
+
+static void seal_send(struct rec_server *s)
+{
+	struct file *f = s->r->f;
+	struct msg m = {.type = MSG_TYPE_seal, .dst = s->id};
+
+	m.seal.file = f->ino;
+	m.seal.map = f->attr.map;
+	m.seal.epoch = f->epoch;
+	s->rpc = rpc_start(f->v, &m, on_seal, s, 0);
+}
+
+/* --- ATTR, and the end --- */
+
+/* What recovery must cut off: a pending trim, and everything beyond the size. */
+static void zero_block(struct file *f, const struct rec_block *rb, const struct attr_record *a)
+{
+	uint64_t bytes = file_block_bytes(f), start = rb->no * bytes, from = start + bytes;
+	struct block *b = block_find(f, rb->no);
+
+	if (a->trim_from < from && version_cmp(rb->winner.version, a->trim_at) < 0)
+		from = MAX(a->trim_from, start);
+	if (f->size < from)
+		from = MAX(f->size, start);
+	if (from < start + bytes && b)
+		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start), (uint32_t)(start + bytes - from), (struct slice){0}, 0);
+}
+
+static void take_over(struct recovery *r, const struct attr_record *a)
+{
+	struct file *f = r->f;
+	struct rec_block *rb, *next;
+
+	for (unsigned k = 0; k < r->servers; k++)
+		if (r->server[k].state != REC_CLOSED)
+			file_behind_add(f, r->server[k].id);
+	HASH_ITER(hh, r->blocks, rb, next)
+		for (unsigned i = 0; !rb->waits && i < REPLICAS; i++)
+			if (!(rb->good >> i & 1) && !file_behind(f, rb->server[i]) &&
+			    stale_set(&f->stale, rb->no, rb->no, i) < 0)
+				file_behind_add(f, rb->server[i]);
+	f->recovery = NULL;
+	f->unclean = f->recovery_waits = __builtin_popcount(missing_sites(r, true)) > 1;
+	f->size = a->size;
+	f->atime = a->atime;
+	f->mtime = a->mtime;
+	f->ctime = a->ctime;
+	lease_granted(f, LEASE_EXCLUSIVE, false);
+	HASH_ITER(hh, r->blocks, rb, next) {
+		struct block *b;
+
+		if (rb->waits)
+			continue;
+		b = block_get(f, rb->no);
+		b->known = true;
+		b->version = b->freed = rb->winner.version;
+	}
+	f->all_known = !f->recovery_waits;
+	HASH_ITER(hh, r->blocks, rb, next)
+		if (!rb->waits && rb->no != BLOCK_ATTR && !rb->holes && !version_eq(rb->winner.version, VERSION_NONE))
+			zero_block(f, rb, a);
+	if (a->trim_from != UINT64_MAX) {
+		f->trim_from = a->trim_from;
+		f->trim_at = a->trim_at;
+		f->trim_n = f->n;
+	}
+	f->v->stats.recoveries++;
+	if (f->behinds || !stale_empty(&f->stale))
+		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
+}
+
+static void finish(struct recovery *r, const struct attr_record *a)
+{
+	struct file *f = r->f;
+
+	take_over(r, a);
+	recovery_free(r);
+	truncate_progress(f);
+	if (f->repair_only)
+		repair_kick(f, 0);
+	file_run(f);
+}
+
+static void attr_ask(struct recovery *r);
+
+static bool on_attr(struct rpc *rpc, const struct msg *m)
+{
+	struct recovery *r = rpc->ctx;
+	struct file *f = r->f;
+	const struct msg_read_reply *reply = &m->read_reply;
+	struct attr_record a;
+
+	if (m->type != MSG_TYPE_read_reply || reply->file != f->ino || reply->block != BLOCK_ATTR ||
+	    reply->status == STATUS_FENCED || reply->status == STATUS_BUSY)
+		return false;
+	if (reply->seal > f->epoch) {
+		recovery_failed(f);
+		return true;
+	}
+	r->attr_rpc = NULL;
+	rpc_cancel(rpc);
+	if (reply->status != STATUS_OK || m->payload.len != PAGE_BYTES || !read_reply_good(f, reply, m->payload) ||
+	    attr_record_decode(slice_data(m->payload), PAGE_BYTES, &a) < 0) {
+		vol_log(f->v, "volume.attr_record", "file=%" PRIu64 " server=%u: attribute record unreadable", f->ino, m->src);
+		attr_ask(r);
+		return true;
+	}
+	finish(r, &a);
+	return true;
+}
+
+static void attr_ask(struct recovery *r)
+{
+	struct file *f = r->f;
+	uint64_t no = BLOCK_ATTR;
+	struct rec_block *rb;
+	struct msg m = {.type = MSG_TYPE_read};
+	unsigned i = 0;
+
+	HASH_FIND(hh, r->blocks, &no, sizeof(no), rb);
+	/* Never written: the catalog's word, from the last release, is the truth. */
+	if (version_eq(rb->winner.version, VERSION_NONE)) {
+		finish(r, &(struct attr_record){f->size, f->atime, f->mtime, f->ctime, UINT64_MAX, VERSION_NONE});
+		return;
+	}
+	while (i < REPLICAS && (!(rb->good >> i & 1) || (r->attr_tried >> i & 1)))
+		i++;
+	if (i == REPLICAS) {
+		recovery_failed(f);
+		return;
+	}
+	r->attr_tried |= 1u << i;
+	m.dst = rb->server[i];
+	m.read.file = f->ino;
+	m.read.map = f->attr.map;
+	m.read.epoch = f->epoch;
+	m.read.block = BLOCK_ATTR;
+	m.read.block_shift = f->attr.block_shift;
+	m.read.len = PAGE_BYTES;
+	m.read.min = rb->winner.version;
+	r->attr_rpc = rpc_start(f->v, &m, on_attr, r, 0);
+}
+
+/* --- CLOSE --- */
+
+/* Is every decided block closed on two that count together? Servers that did not answer yet must all
+ * be in one site, so that this holds for blocks without any record, too. */
+static bool closed_enough(struct recovery *r)
+{
+	struct rec_block *rb, *next;
+
+	if (__builtin_popcount(missing_sites(r, true)) > 1)
+		return false;
+	HASH_ITER(hh, r->blocks, rb, next) {
+		unsigned mask = 0;
+
+		for (unsigned i = 0; i < REPLICAS; i++) {
+			struct rec_server *s = rec_server(r, rb->server[i]);
+
+			if ((rb->good >> i & 1) && s && s->state == REC_CLOSED)
+				mask |= 1u << i;
+		}
+		if (!rb->waits && !rec_pair(r->f, mask))
+			return false;
+	}
+	return true;
+}
+
+static void closed_look(struct recovery *r, bool patient)
+{
+	bool all = true;
+
+	for (unsigned k = 0; k < r->servers; k++)
+		all = all && r->server[k].state != REC_READY;
+	if (!all && (patient || !closed_enough(r)))
+		return;
+	timer_stop(r->f->v, &r->patience);
+	for (unsigned k = 0; k < r->servers; k++) {
+		rpc_cancel(r->server[k].rpc);
+		r->server[k].rpc = NULL;
+	}
+	r->phase = REC_ATTR;
+	attr_ask(r);
+}
+
+static bool on_closed(struct rpc *rpc, const struct msg *m)
+{
+	struct rec_server *s = rpc->ctx;
+	struct recovery *r = s->r;
+	const struct msg_close_reply *reply = &m->close_reply;
+
+	if (m->type != MSG_TYPE_close_reply || reply->file != r->f->ino || reply->epoch != r->f->epoch)
+		return false;
+	if (reply->seal > r->f->epoch) {
+		recovery_failed(r->f);
+		return true;
+	}
+	if (reply->status != STATUS_OK)
+		return false;
+	s->rpc = NULL;
+	rpc_cancel(rpc);
+	s->state = REC_CLOSED;
+	rec_progress(r);
+	timer_set_sooner(r->f->v, &r->patience, r->f->v->now + PATIENCE);
+	closed_look(r, true);
+	return true;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = get_u64le(a), y = get_u64le(b);
+
+	return x < y ? -1 : x > y;
+}
+
+static void close_send(struct recovery *r, struct rec_server *s)
+{
+	struct file *f = r->f;
+	struct msg m = {.type = MSG_TYPE_close, .dst = s->id};
+	uint8_t *bytes = mem_new_array(HASH_COUNT(r->blocks) + 1, 8);
+	struct rec_block *rb, *next;
+	uint32_t n = 0;
+
+	HASH_ITER(hh, r->blocks, rb, next)
+		for (unsigned i = 0; i < REPLICAS; i++)
+			if (rb->server[i] == s->id && (rb->waits || !(rb->good >> i & 1)))
+				put_u64le(bytes + 8 * n++, rb->no);
+	qsort(bytes, n, 8, by_number);
+	m.close.file = f->ino;
+	m.close.map = f->attr.map;
+	m.close.epoch = f->epoch;
+	m.close.exceptions = (struct span){bytes, n * 8};
+	s->rpc = rpc_start(f->v, &m, on_closed, s, 0);
+	mem_free(bytes);
+}
+
+void rec_close(struct recovery *r)
+{
+	r->phase = REC_CLOSE;
+	for (unsigned k = 0; k < r->servers; k++) {
+		struct rec_server *s = &r->server[k];
+
+		/* Whoever comes from now on is proven later (repair.c). */
+		rpc_cancel(s->rpc);
+		s->rpc = NULL;
+		if (s->state != REC_READY)
+			continue;
+		if (VOL_BUG(r->f->v, VOLUME_BUG_NO_CLOSE))
+			s->state = REC_CLOSED;
+		else
+			close_send(r, s);
+	}
+	closed_look(r, true);
+}
+
+/* --- life --- */
+
+static void on_patience(struct volume *v UNUSED, struct vol_timer *t)
+{
+	struct recovery *r = container_of(t, struct recovery, patience);
+
+	if (r->phase == REC_GATHER)
+		rec_decide(r);
+	else if (r->phase == REC_CLOSE)
+		closed_look(r, false);
+}
+
+static void on_deadline(struct volume *v UNUSED, struct vol_timer *t)
+{
+	struct recovery *r = container_of(t, struct recovery, deadline);
+
+	/* Seals may take as long as they need: nothing is decided yet. */
+	if (r->phase == REC_GATHER)
+		rec_progress(r);
+	else
+		recovery_failed(r->f);
+}
+
+void recovery_start(struct file *f)
+{
+	struct volume *v = f->v;
+	struct recovery *r;
+	server_id_t *id;
+
+	if (!f->map) { /* file_run() comes here again when it is there */
+		return;
+	}
+	CHECK(!f->recovery && !f->records);
+	r = f->recovery = mem_new(sizeof(*r));
+	r->f = f;
+	r->patience.fire = on_patience;
+	r->deadline.fire = on_deadline;
+	id = mem_new_array(f->map->servers, sizeof(*id));
+	r->servers = file_servers(f, id, f->map->servers, -1);
+	r->server = mem_new_array(r->servers, sizeof(*r->server));
+	for (unsigned k = 0; k < r->servers; k++) {
+		struct rec_server *s = &r->server[k];
+
+		s->r = r;
+		s->id = id[k];
+		for (unsigned i = 0; i < REPLICAS; i++)
+			if (map_find_server(f->map, s->id)->site == f->site[i])
+				s->sites |= 1u << i;
+		seal_send(s);
+	}
+	mem_free(id);
+	timer_set(v, &r->deadline, v->now + NO_PROGRESS);
+}
+
+void recovery_free(struct recovery *r)
+{
+	struct rec_block *rb, *next;
+
+	timer_stop(r->f->v, &r->patience);
+	timer_stop(r->f->v, &r->deadline);
+	rpc_cancel(r->attr_rpc);
+	while (r->copies) {
+		struct copy *c = r->copies;
+
+		DL_DELETE(r->copies, c);
+		copy_free(c);
+	}
+	for (unsigned k = 0; k < r->servers; k++) {
+		rpc_cancel(r->server[k].rpc);
+		mem_free(r->server[k].entry);
+	}
+	HASH_ITER(hh, r->blocks, rb, next) {
+		HASH_DEL(r->blocks, rb);
+		mem_free(rb);
+	}
+	mem_free(r->server);
+	mem_free(r);
+}
+
+void recovery_abort(struct file *f)
+{
+	struct recovery *r = f->recovery;
+
+	f->recovery = NULL;
+	if (r)
+		recovery_free(r);
+}
+
+/* Fewer than two of the block's servers took part: it waits for another recovery with them. */
+bool recovery_block_waits(struct file *f, uint64_t no)
+{
+	server_id_t server[REPLICAS];
+	unsigned mask = 0;
+
+	if (!f->recovery_waits || !file_place(f, no, server))
+		return false;
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (!file_behind(f, server[i]))
+			mask |= 1u << i;
+	return !rec_pair(f, mask);
+}

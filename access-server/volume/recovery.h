@@ -1,0 +1,66 @@
+/* State of one recovery: recovery.c gathers and closes, recovery_decide.c decides and copies. */
+#pragma once
+
+#include "access-server/volume/copy.h"
+
+enum rec_state {
+	REC_SEALING,
+	REC_LISTING,
+	REC_READY,   /* sealed, complete, listed: it counts */
+	REC_BLANK,   /* sealed, but does not hold the file completely: counts for nothing */
+	REC_CLOSED,  /* ready, and `closed` = this epoch is durable there */
+};
+
+struct rec_entry {
+	uint64_t no;
+	struct rank rank;
+	bool holes;
+};
+
+struct rec_server {
+	struct recovery *r;
+	server_id_t id;
+	unsigned sites;         /* bits: replica sites it is in */
+	enum rec_state state;
+	uint64_t closed;        /* of the file there: what absent blocks have */
+	struct rec_entry *entry; /* ascending */
+	unsigned n, capacity;
+	struct rpc *rpc;
+};
+
+struct rec_block {
+	UT_hash_handle hh;
+	uint64_t no;
+	server_id_t server[REPLICAS];
+	struct rank winner;
+	unsigned source;        /* a replica that has it */
+	unsigned known;         /* bits: replicas on servers that were ready when it was decided */
+	unsigned good;          /* bits: proven equal to the winner */
+	bool waits;             /* fewer than two known */
+	bool holes;
+};
+
+enum rec_phase { REC_GATHER, REC_COPY, REC_CLOSE, REC_ATTR };
+
+struct recovery {
+	struct file *f;
+	enum rec_phase phase;
+	unsigned servers;
+	struct rec_server *server;
+	struct rec_block *blocks;
+	struct rec_block *copy_next;
+	struct copy *copies;
+	unsigned copying;
+	struct vol_timer patience;  /* for servers that may still come */
+	struct vol_timer deadline;  /* no progress: another epoch */
+	struct rpc *attr_rpc;
+	unsigned attr_tried;
+};
+
+struct rec_server *rec_server(struct recovery *r, server_id_t id);
+void rec_decide(struct recovery *r);   /* builds the blocks from the lists, starts copying */
+void rec_copy_some(struct recovery *r);
+void rec_close(struct recovery *r);    /* every block has its pair: next phase */
+void rec_progress(struct recovery *r); /* puts the deadline off */
+bool rec_pair(struct file *f, unsigned mask); /* two replicas in it that count together */
+void recovery_free(struct recovery *r);

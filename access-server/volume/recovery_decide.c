@@ -1,0 +1,174 @@
+/* Recovery, the decision: for each block the highest rank (closed, epoch, n) among the servers that
+ * count, and a second replica for it where there is none (trap A1). */
+#include "access-server/volume/recovery.h"
+
+#define COPYING_MAX 8
+
+static struct rec_block *block_of(struct recovery *r, uint64_t no)
+{
+	struct rec_block *rb;
+
+	HASH_FIND(hh, r->blocks, &no, sizeof(no), rb);
+	if (rb)
+		return rb;
+	rb = mem_new(sizeof(*rb));
+	rb->no = no;
+	CHECK(file_place(r->f, no, rb->server));
+	HASH_ADD(hh, r->blocks, no, sizeof(no), rb);
+	return rb;
+}
+
+static const struct rec_entry *find(const struct rec_server *s, uint64_t no)
+{
+	unsigned low = 0, high = s->n;
+
+	while (low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (s->entry[mid].no < no)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < s->n && s->entry[low].no == no ? &s->entry[low] : NULL;
+}
+
+/* A server that counts and has no record: never written there, closed with the rest of the file. */
+static struct rank rank_at(const struct rec_server *s, uint64_t no, bool *holes)
+{
+	const struct rec_entry *e = find(s, no);
+
+	*holes = !e || e->holes;
+	return e ? e->rank : (struct rank){s->closed, VERSION_NONE};
+}
+
+/* The planted bug of trap A3: one answer in each of two sites is taken for a majority. */
+static bool sites_sealed(struct recovery *r)
+{
+	unsigned sites = 0;
+
+	for (unsigned k = 0; k < r->servers; k++)
+		if (r->server[k].state == REC_READY)
+			sites |= r->server[k].sites;
+	return __builtin_popcount(sites) >= 2;
+}
+
+static void judge(struct recovery *r, struct rec_block *rb)
+{
+	struct rank rank[REPLICAS] = {0};
+	bool holes[REPLICAS] = {0};
+	bool first = true;
+
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct rec_server *s = rec_server(r, rb->server[i]);
+
+		if (!s || s->state != REC_READY)
+			continue;
+		rb->known |= 1u << i;
+		rank[i] = rank_at(s, rb->no, &holes[i]);
+		if (first || rank_cmp(rank[i], rb->winner) > 0) {
+			rb->winner = rank[i];
+			rb->source = i;
+			rb->holes = holes[i];
+		}
+		first = false;
+	}
+	rb->waits = !rec_pair(r->f, rb->known);
+	if (rb->waits && rb->known && VOL_BUG(r->f->v, VOLUME_BUG_SEAL_SITES) && sites_sealed(r))
+		rb->waits = false;
+	/* One version has one content: its number and bytes were fixed before it was sent. */
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if ((rb->known >> i & 1) && version_eq(rank[i].version, rb->winner.version))
+			rb->good |= 1u << i;
+}
+
+static bool pair_missing(struct recovery *r, const struct rec_block *rb)
+{
+	return !rb->waits && !rec_pair(r->f, rb->good) && rec_pair(r->f, rb->known);
+}
+
+static void on_copied(struct copy *c, enum copy_result result)
+{
+	struct recovery *r = c->ctx;
+	struct rec_block *rb = block_of(r, c->no);
+
+	if (result == COPY_DONE) {
+		rb->good |= 1u << c->to;
+		rec_progress(r);
+	} else if (result == COPY_BAD) {
+		/* Another holder of the winner, if there is one. */
+		unsigned others = rb->good & ~(1u << c->from);
+
+		if (others)
+			rb->source = (unsigned)__builtin_ctz(others);
+		vol_log(r->f->v, "volume.bad_page", "file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
+		        r->f->ino, c->no, c->server[c->from]);
+	}
+	DL_DELETE(r->copies, c);
+	r->copying--;
+	copy_free(c);
+	if (result != COPY_DONE)
+		r->copy_next = r->blocks;
+	rec_copy_some(r);
+}
+
+static bool copying(const struct recovery *r, uint64_t no)
+{
+	struct copy *c;
+
+	DL_FOREACH(r->copies, c)
+		if (c->no == no)
+			return true;
+	return false;
+}
+
+static void copy_block(struct recovery *r, struct rec_block *rb)
+{
+	struct copy *c = mem_new(sizeof(*c));
+	unsigned to = 0;
+
+	while (to < REPLICAS && (!(rb->known >> to & 1) || (rb->good >> to & 1) ||
+	                         !rec_pair(r->f, rb->good | 1u << to)))
+		to++;
+	CHECK(to < REPLICAS);
+	c->f = r->f;
+	c->no = rb->no;
+	c->from = rb->source;
+	c->to = to;
+	c->closed = VOL_BUG(r->f->v, VOLUME_BUG_NO_CLOSE) ? 0 : r->f->epoch;
+	c->done = on_copied;
+	c->ctx = r;
+	DL_APPEND(r->copies, c);
+	r->copying++;
+	copy_start(c);
+}
+
+void rec_copy_some(struct recovery *r)
+{
+	struct rec_block *rb = r->copy_next;
+
+	while (rb && r->copying < COPYING_MAX) {
+		if (pair_missing(r, rb) && !copying(r, rb->no))
+			copy_block(r, rb);
+		rb = rb->hh.next;
+	}
+	r->copy_next = rb;
+	if (r->copying == 0)
+		rec_close(r);
+}
+
+void rec_decide(struct recovery *r)
+{
+	struct rec_block *rb, *next;
+
+	r->phase = REC_COPY;
+	rec_progress(r);
+	block_of(r, BLOCK_ATTR);
+	for (unsigned k = 0; k < r->servers; k++)
+		for (unsigned i = 0; r->server[k].state == REC_READY && i < r->server[k].n; i++)
+			block_of(r, r->server[k].entry[i].no);
+	HASH_ITER(hh, r->blocks, rb, next)
+		judge(r, rb);
+	r->copy_next = r->blocks;
+	rec_copy_some(r);
+}

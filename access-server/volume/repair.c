@@ -1,0 +1,489 @@
+/* Replicas that lag, made whole by the lease holder (design section 5, traps A5, A8).
+ *
+ * Two kinds of lag:
+ * - stale bits (file.stale): block by block, a copy from a clean replica, then the bit is cleared and
+ *   the records kept meanwhile are sent; the replica is one of three again;
+ * - servers that count for nothing (file.behind): blank, or not sealed by the recovery of this epoch.
+ *   They are *proven*: seal, list, compare with what clean replicas say exists; each block that
+ *   differs gets a stale bit; then CLOSE (complete, those blocks excepted) and the server counts.
+ *
+ * Only the holder of the exclusive lease does this, in its epoch, and stops when it is recalled. */
+#include "access-server/volume/copy.h"
+
+#define COPIES_FILE 4
+#define COPIES_VOLUME 8
+#define LOOK_AGAIN (2 * NSEC_SEC)
+#define LIST_MAX 4096
+
+struct listed {
+	uint64_t no;
+	struct version version;
+};
+
+struct repair {
+	struct file *f;
+	struct copy *copies;
+	unsigned n;
+	bool moved;              /* a copy was done since the last look */
+	/* proving one server: */
+	server_id_t server;      /* 0: none */
+	uint64_t n_before;       /* file.n when it was listed: younger blocks are stale there */
+	struct listed *list;
+	unsigned listed, capacity;
+	struct scan *scan;
+	struct rpc *rpc;
+	uint64_t *except;
+	unsigned excepts;
+};
+
+static void repair_run(struct file *f);
+
+static void on_repair_timer(struct volume *v UNUSED, struct vol_timer *t)
+{
+	repair_run(container_of(t, struct file, repair_timer));
+}
+
+void repair_init(struct file *f)
+{
+	f->repair_timer.fire = on_repair_timer;
+}
+
+void repair_kick(struct file *f, nsec_t after)
+{
+	if (f->lease == LEASE_EXCLUSIVE)
+		timer_set_sooner(f->v, &f->repair_timer, f->v->now + after);
+}
+
+static void prove_end(struct repair *r)
+{
+	rpc_cancel(r->rpc);
+	r->rpc = NULL;
+	if (r->scan)
+		scan_free(r->scan);
+	r->scan = NULL;
+	mem_free(r->list);
+	r->list = NULL;
+	mem_free(r->except);
+	r->except = NULL;
+	r->listed = r->capacity = r->excepts = 0;
+	r->server = 0;
+}
+
+void repair_stop(struct file *f)
+{
+	struct repair *r = f->repair;
+
+	timer_stop(f->v, &f->repair_timer);
+	if (!r)
+		return;
+	f->repair = NULL;
+	prove_end(r);
+	while (r->copies) {
+		struct copy *c = r->copies;
+
+		DL_DELETE(r->copies, c);
+		copy_free(c);
+	}
+	mem_free(r);
+}
+
+/* --- stale blocks --- */
+
+/* The target has what the source had; from here on it is a replica like the others, which the
+ * records kept since then still have to reach. */
+static void copied(struct copy *c)
+{
+	struct file *f = c->f;
+	struct block *b = block_find(f, c->no);
+	uint8_t bit = (uint8_t)(1u << c->to);
+
+	stale_clear(&f->stale, c->no, c->no, c->to);
+	f->v->stats.repairs++;
+	if (!b)
+		return;
+	b->durable[c->to] = c->at;
+	b->sent[c->to] = c->at.epoch == f->epoch ? c->at.n : 0;
+	b->sent_at[c->to] = f->v->now;
+	b->want_stale &= (uint8_t)~bit;
+	b->ahead &= (uint8_t)~bit;
+	b->no_space &= (uint8_t)~bit;
+	b->low[c->to] = 0;
+}
+
+static void on_copied(struct copy *c, enum copy_result result)
+{
+	struct file *f = c->f;
+	struct repair *r = f->repair;
+	uint64_t no = c->no;
+	struct block *b;
+
+	if (result == COPY_DONE) {
+		copied(c);
+		r->moved = true;
+	} else if (result == COPY_AHEAD) {
+		f->unclean = true; /* the next grant recovers and decides by rank */
+	}
+	DL_DELETE(r->copies, c);
+	r->n--;
+	copy_free(c);
+	b = block_find(f, no);
+	if (b && b->records) {
+		block_send(b);
+		block_settle(b);
+	}
+	repair_kick(f, result == COPY_DONE ? 0 : NSEC_SEC);
+}
+
+static bool copying(const struct repair *r, uint64_t no)
+{
+	struct copy *c;
+
+	DL_FOREACH(r->copies, c)
+		if (c->no == no)
+			return true;
+	return false;
+}
+
+static bool copy_one(struct repair *r, uint64_t no, unsigned to)
+{
+	struct file *f = r->f;
+	unsigned order[REPLICAS];
+	server_id_t server[REPLICAS];
+	struct copy *c;
+	struct block *b = block_find(f, no);
+
+	if (copying(r, no) || replicas_by_nearness(f, no, order, server) == 0)
+		return false;
+	if (peer_get(f->v, server[to])->down || file_behind(f, server[to]) || recovery_block_waits(f, no))
+		return false;
+	c = mem_new(sizeof(*c));
+	c->f = f;
+	c->no = no;
+	c->from = order[0];
+	c->to = to;
+	c->whole = b && (b->bad >> to & 1);
+	if (c->whole)
+		b->bad &= (uint8_t)~(1u << to);
+	c->done = on_copied;
+	DL_APPEND(r->copies, c);
+	r->n++;
+	copy_start(c);
+	return true;
+}
+
+/* Starts what may be started. True: something is under way. */
+static bool copy_some(struct repair *r)
+{
+	struct file *f = r->f;
+	struct stale_run run;
+	uint64_t from = 0;
+	unsigned looked = 0;
+
+	while (r->n < COPIES_FILE && f->v->copies < COPIES_VOLUME && looked++ < 4096 &&
+	       stale_next(&f->stale, from, &run)) {
+		unsigned to = (unsigned)__builtin_ctz(run.mask);
+
+		copy_one(r, run.first, to);
+		if (run.first == BLOCK_ATTR)
+			break;
+		from = run.first + 1;
+	}
+	return r->n > 0;
+}
+
+/* --- servers that count for nothing --- */
+
+static bool on_proven(struct rpc *rpc, const struct msg *m)
+{
+	struct repair *r = rpc->ctx;
+	struct file *f = r->f;
+	struct block *b, *next;
+	server_id_t s = r->server;
+
+	if (m->type != MSG_TYPE_close_reply || m->close_reply.file != f->ino || m->close_reply.epoch != f->epoch)
+		return false;
+	if (m->close_reply.seal > f->epoch) {
+		lease_sealed(f, "a server is sealed at a higher epoch");
+		return true;
+	}
+	if (m->close_reply.status == STATUS_BUSY || m->close_reply.status == STATUS_FENCED)
+		return false;
+	r->rpc = NULL;
+	rpc_cancel(rpc);
+	if (m->close_reply.status != STATUS_OK)
+		goto out_again;
+	/* What was written since it was listed went to the others only. */
+	HASH_ITER(hh, f->blocks, b, next)
+		for (unsigned i = 0; i < REPLICAS; i++)
+			if (b->server[i] == s && b->version.epoch == f->epoch && b->version.n > r->n_before &&
+			    !(stale_get(&f->stale, b->no) >> i & 1) && stale_set(&f->stale, b->no, b->no, i) < 0)
+				goto out_again;
+	file_behind_remove(f, s);
+	prove_end(r);
+	repair_kick(f, 0);
+	return true;
+
+out_again:
+	prove_end(r);
+	repair_kick(f, LOOK_AGAIN);
+	return true;
+}
+
+static bool listed_same(const struct repair *r, uint64_t no, struct version version)
+{
+	unsigned low = 0, high = r->listed;
+
+	while (low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (r->list[mid].no < no)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low < r->listed && r->list[low].no == no)
+		return version_eq(r->list[low].version, version);
+	return version_eq(version, VERSION_NONE);
+}
+
+/* False: another replica of the block is stale too; that one comes first. */
+static bool except(struct repair *r, uint64_t no)
+{
+	struct file *f = r->f;
+	server_id_t server[REPLICAS];
+
+	if (!file_place(f, no, server))
+		return false;
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		if (server[i] != r->server)
+			continue;
+		if (!(stale_get(&f->stale, no) >> i & 1) && stale_set(&f->stale, no, no, i) < 0)
+			return false;
+		r->except = mem_resize(r->except, r->excepts + 1, sizeof(*r->except));
+		r->except[r->excepts++] = no;
+	}
+	return true;
+}
+
+static void prove_close(struct repair *r)
+{
+	struct file *f = r->f;
+	struct msg m = {.type = MSG_TYPE_close, .dst = r->server};
+	uint8_t *bytes = mem_new_array(r->excepts + 1, 8);
+
+	for (unsigned i = 0; i < r->excepts; i++)
+		put_u64le(bytes + 8 * i, r->except[i]);
+	m.close.file = f->ino;
+	m.close.map = f->attr.map;
+	m.close.epoch = f->epoch;
+	m.close.complete = 1;
+	m.close.exceptions = (struct span){bytes, r->excepts * 8};
+	r->rpc = rpc_start(f->v, &m, on_proven, r, 0);
+	mem_free(bytes);
+}
+
+/* Both lists are ascending: merged, so that the exceptions are. */
+static void prove_compare(struct repair *r)
+{
+	struct scan *s = r->scan;
+	unsigned i = 0, j = 0;
+	bool ok = true;
+
+	while (ok && (i < s->n || j < r->listed)) {
+		uint64_t no = i < s->n ? s->entry[i].no : UINT64_MAX;
+
+		if (j < r->listed && (i == s->n || r->list[j].no < no)) {
+			/* Known to it alone. */
+			ok = version_eq(r->list[j].version, VERSION_NONE) || except(r, r->list[j].no);
+			j++;
+			continue;
+		}
+		if (!listed_same(r, no, s->entry[i].version))
+			ok = except(r, no);
+		j += j < r->listed && r->list[j].no == no;
+		i++;
+	}
+	if (ok) {
+		prove_close(r);
+		return;
+	}
+	prove_end(r);
+	repair_kick(r->f, LOOK_AGAIN);
+}
+
+static void on_prove_scan(struct scan *s)
+{
+	prove_compare(s->ctx);
+}
+
+static void list_next(struct repair *r, uint64_t from);
+
+static bool on_prove_list(struct rpc *rpc, const struct msg *m)
+{
+	struct repair *r = rpc->ctx;
+	struct file *f = r->f;
+	const struct msg_list_reply *l = &m->list_reply;
+
+	if (m->type != MSG_TYPE_list_reply || l->file != f->ino ||
+	    (l->status != STATUS_OK && l->status != STATUS_UNKNOWN))
+		return false;
+	if (l->seal > f->epoch) {
+		lease_sealed(f, "a server is sealed at a higher epoch");
+		return true;
+	}
+	r->rpc = NULL;
+	rpc_cancel(rpc);
+	for (uint32_t at = 0; l->status == STATUS_OK && at + LIST_ENTRY_BYTES <= l->entries.len; at += LIST_ENTRY_BYTES) {
+		const uint8_t *e = l->entries.p + at;
+
+		if (r->listed == r->capacity) {
+			r->capacity = r->capacity ? 2 * r->capacity : 64;
+			r->list = mem_resize(r->list, r->capacity, sizeof(*r->list));
+		}
+		r->list[r->listed++] = (struct listed){get_u64le(e), {get_u64le(e + 8), get_u64le(e + 16)}};
+	}
+	if (l->status == STATUS_OK && l->more) {
+		list_next(r, l->next);
+		return true;
+	}
+	r->scan = scan_start(f, 0, BLOCK_ATTR, on_prove_scan, r);
+	if (r->scan->finished)
+		prove_compare(r);
+	return true;
+}
+
+static void list_next(struct repair *r, uint64_t from)
+{
+	struct file *f = r->f;
+	struct msg m = {.type = MSG_TYPE_list, .dst = r->server};
+
+	m.list.file = f->ino;
+	m.list.map = f->attr.map;
+	m.list.epoch = f->epoch;
+	m.list.first = from;
+	m.list.last = BLOCK_ATTR;
+	m.list.max = LIST_MAX;
+	r->rpc = rpc_start(f->v, &m, on_prove_list, r, 0);
+}
+
+static bool on_prove_seal(struct rpc *rpc, const struct msg *m)
+{
+	struct repair *r = rpc->ctx;
+	struct file *f = r->f;
+
+	if (m->type != MSG_TYPE_seal_reply || m->seal_reply.file != f->ino || m->seal_reply.epoch != f->epoch)
+		return false;
+	if (m->seal_reply.seal > f->epoch) {
+		lease_sealed(f, "a server is sealed at a higher epoch");
+		return true;
+	}
+	if (m->seal_reply.status != STATUS_OK)
+		return false;
+	r->rpc = NULL;
+	rpc_cancel(rpc);
+	/* Blocks that wait for it must be decided by rank: another recovery, with it. */
+	if (f->recovery_waits) {
+		prove_end(r);
+		f->unclean = true;
+		give_back(f, LEASE_NONE);
+		return true;
+	}
+	r->n_before = f->n;
+	list_next(r, 0);
+	return true;
+}
+
+static void prove_some(struct repair *r)
+{
+	struct file *f = r->f;
+	struct msg m = {.type = MSG_TYPE_seal};
+
+	for (unsigned k = 0; k < f->behinds && !r->server; k++)
+		if (!peer_get(f->v, f->behind[k])->down)
+			r->server = f->behind[k];
+	if (!r->server)
+		return;
+	m.dst = r->server;
+	m.seal.file = f->ino;
+	m.seal.map = f->attr.map;
+	m.seal.epoch = f->epoch;
+	r->rpc = rpc_start(f->v, &m, on_prove_seal, r, 0);
+}
+
+/* --- one look --- */
+
+/* A stale bit on every block up to the end of time comes from a server that counted for nothing when
+ * the file was given back: its whole site is proven again. */
+static void spread_runs(struct file *f)
+{
+	struct stale_run run;
+	server_id_t *id;
+	unsigned i, n;
+
+	if (!stale_next(&f->stale, 0, &run) || run.first != 0 || run.last != BLOCK_ATTR)
+		return;
+	i = (unsigned)__builtin_ctz(run.mask);
+	id = mem_new_array(f->map->servers, sizeof(*id));
+	n = file_servers(f, id, f->map->servers, (int)i);
+	stale_clear(&f->stale, 0, BLOCK_ATTR, i);
+	while (n-- > 0)
+		file_behind_add(f, id[n]);
+	mem_free(id);
+}
+
+static void repair_run(struct file *f)
+{
+	struct repair *r = f->repair;
+
+	if (f->lease != LEASE_EXCLUSIVE || f->phase != PHASE_IDLE || !f->map || f->recalled)
+		return;
+	if (!r) {
+		r = f->repair = mem_new(sizeof(*r));
+		r->f = f;
+	}
+	spread_runs(f);
+	if (f->behinds && !r->server)
+		prove_some(r);
+	if (f->repair != r || f->phase != PHASE_IDLE)
+		return;
+	if (copy_some(r) || r->server) {
+		repair_kick(f, LOOK_AGAIN);
+		return;
+	}
+	if (!stale_empty(&f->stale) || f->behinds) {
+		repair_kick(f, LOOK_AGAIN);
+		if (!f->repair_only)
+			return;
+	} else {
+		repair_stop(f);
+	}
+	/* Held for this alone: done, or nothing can be done now. */
+	if (f->repair_only)
+		give_back(f, LEASE_NONE);
+}
+
+void repair_peer_up(struct volume *v, server_id_t peer UNUSED)
+{
+	struct file *f;
+
+	DL_FOREACH2(v->held_lru, f, lru_next)
+		if (!stale_empty(&f->stale) || f->behinds)
+			repair_kick(f, 100 * NSEC_MSEC);
+}
+
+/* A page of the replica fails its checksum: it is stale until it is copied whole. Under a shared
+ * lease nothing can be done; the server keeps its own note of it. */
+void repair_note_bad(struct file *f, uint64_t no, server_id_t server)
+{
+	struct block *b;
+
+	vol_log(f->v, "volume.bad_page", "file=%" PRIu64 " block=%" PRIu64 " server=%u", f->ino, no, server);
+	if (f->lease != LEASE_EXCLUSIVE || f->phase != PHASE_IDLE)
+		return;
+	b = block_get(f, no);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (b->server[i] == server && stale_set(&f->stale, no, no, i) == 0) {
+			b->bad |= (uint8_t)(1u << i);
+			repair_kick(f, 0);
+		}
+}

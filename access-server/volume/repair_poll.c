@@ -1,0 +1,67 @@
+/* Files that nobody holds: the leader says which want repair; this takes one at a time under an
+ * ordinary exclusive lease that yields at once. */
+#include "access-server/volume/parts.h"
+
+static void on_repair_inode(struct session_call *c, const struct msg *m)
+{
+	struct volume *v = container_of(c, struct volume, repair_call);
+	struct file *f;
+
+	vol_enter(v);
+	v->repair_asking = false;
+	timer_set(v, &v->repair_poll, v->now + v->config.repair_every);
+	if (!m || m->type != MSG_TYPE_r_inode || m->r_inode.status != STATUS_OK) {
+		v->repair_cursor = 0;
+		return;
+	}
+	v->repair_cursor = m->r_inode.ino;
+	f = file_find(v, m->r_inode.ino);
+	if (f && (f->phase != PHASE_IDLE || f->lease != LEASE_NONE || f->waiting))
+		return; /* in use here: its holder repairs it */
+	if (!f) {
+		f = file_get(v, m->r_inode.ino);
+		f->forgotten = true;
+	}
+	v->repairing = f;
+	f->repair_only = true;
+	lease_ask(f, LEASE_EXCLUSIVE);
+}
+
+static void ask(struct volume *v)
+{
+	struct msg m = {.type = MSG_TYPE_q_repair};
+
+	v->repair_asking = true;
+	v->repair_call.done = on_repair_inode;
+	m.q_repair.ino = v->repair_cursor;
+	session_call(v->session, &v->repair_call, &m);
+}
+
+static void on_poll(struct volume *v, struct vol_timer *t)
+{
+	struct file *f = v->repairing;
+
+	timer_set(v, t, v->now + v->config.repair_every);
+	if (f && f->lease == LEASE_NONE && f->phase == PHASE_IDLE)
+		repair_poll_next(v);
+	if (!v->repairing && !v->repair_asking && vol_session_valid(v))
+		ask(v);
+}
+
+void repair_poll_start(struct volume *v)
+{
+	v->repair_poll.fire = on_poll;
+	timer_set(v, &v->repair_poll, v->now + v->config.repair_every);
+}
+
+/* The file was given back, or never got. */
+void repair_poll_next(struct volume *v)
+{
+	struct file *f = v->repairing;
+
+	if (!f)
+		return;
+	v->repairing = NULL;
+	f->repair_only = false;
+	file_put_if_unused(f);
+}

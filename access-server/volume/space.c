@@ -1,0 +1,97 @@
+/* Space in advance (trap B7): a write is acknowledged only when two replicas of each of its blocks
+ * have promised the space, so ENOSPC comes from write(). Grants belong to a connection: when it
+ * breaks, the server takes back what was not used, and so do we. */
+#include "access-server/volume/parts.h"
+
+#define ASK_AGAIN (500 * NSEC_MSEC)
+#define REFUSED_FOR (1 * NSEC_SEC)
+
+static bool on_space(struct rpc *rpc, const struct msg *m)
+{
+	struct volume *v = rpc->v;
+	struct peer *p = rpc->ctx;
+
+	if (m->type != MSG_TYPE_space_reply ||
+	    (m->space_reply.status != STATUS_OK && m->space_reply.status != STATUS_NO_SPACE))
+		return false;
+	p->asking = false;
+	p->down = false;
+	p->refused = m->space_reply.granted == 0;
+	p->granted += m->space_reply.granted;
+	if (p->refused)
+		timer_set(v, &p->ask_timer, v->now + REFUSED_FOR);
+	room_retry(v);
+	return true;
+}
+
+static void on_ask_timer(struct volume *v, struct vol_timer *t)
+{
+	struct peer *p = container_of(t, struct peer, ask_timer);
+
+	if (v->room)
+		space_want(v, p);
+}
+
+void space_want(struct volume *v, struct peer *p)
+{
+	struct msg m = {.type = MSG_TYPE_space, .dst = p->id};
+
+	if (p->asking || p->granted >= v->config.journal_slack_bytes / 2)
+		return;
+	if (p->refused && v->now < p->asked_at + REFUSED_FOR)
+		return;
+	p->asking = true;
+	p->asked_at = v->now;
+	p->ask_timer.fire = on_ask_timer;
+	m.space.want = v->config.journal_slack_bytes - p->granted;
+	rpc_start(v, &m, on_space, p, 0);
+}
+
+int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t stale, uint64_t bytes)
+{
+	unsigned enough = 0, refusing = 0;
+
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct peer *p = peer_get(v, server[i]);
+
+		if (stale >> i & 1)
+			continue;
+		if (p->granted < bytes + v->config.journal_slack_bytes / 2)
+			space_want(v, p);
+		if (p->granted >= bytes)
+			enough++;
+		else if (p->refused)
+			refusing++;
+	}
+	if (enough >= 2)
+		return 1;
+	return refusing >= 2 ? -ENOSPC : 0;
+}
+
+void space_use(struct volume *v, server_id_t server, uint64_t bytes)
+{
+	struct peer *p = peer_get(v, server);
+
+	p->granted -= MIN(p->granted, bytes);
+	space_want(v, p);
+}
+
+void space_given(struct volume *v, server_id_t server, uint64_t bytes)
+{
+	struct peer *p;
+
+	if (bytes == 0)
+		return;
+	p = peer_get(v, server);
+	p->granted += bytes;
+	p->refused = false;
+	room_retry(v);
+}
+
+void space_peer_down(struct volume *v, server_id_t server)
+{
+	struct peer *p = peer_get(v, server);
+
+	p->granted = 0;
+	p->refused = false;
+}
