@@ -25,7 +25,7 @@ struct net_config {
 	bool quiet;                /* a command's net: connections are not logged */
 };
 
-struct net_ops {
+struct net_ops { /* all may be NULL */
 	/* Called on the loop. The message and its spans live until it returns. m->via is the
 	 * neighbour it came from. */
 	void (*recv)(void *ctx, const struct msg *m);

@@ -176,7 +176,7 @@ static void after_flush(struct conn *c)
 	if (c->full && c->tx.bytes <= n->config.queue_bytes_max / 2) {
 		c->full = false;
 		if (c->state == CONN_UP)
-			n->ops.peer_up(n->ctx, c->peer);
+			net_tell_up(n, c->peer);
 	}
 }
 
@@ -311,7 +311,8 @@ static void handle(struct conn *c, struct msg *m)
 		bad_frame(c, "a second greeting");
 	} else {
 		m->via = c->peer;
-		n->ops.recv(n->ctx, m);
+		if (n->ops.recv)
+			n->ops.recv(n->ctx, m);
 	}
 }
 

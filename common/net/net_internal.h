@@ -90,6 +90,8 @@ struct net {
 
 /* --- net_uv.c --- */
 void net_handle_closed(struct net *n);
+void net_tell_up(struct net *n, server_id_t peer);
+void net_tell_down(struct net *n, server_id_t peer);
 /* "127.1.0.1:7000", "[::1]:7000"; -EINVAL. */
 MUST_CHECK int net_parse_addr(const char *text, struct sockaddr_storage *out);
 

@@ -232,11 +232,11 @@ bool peer_greeted(struct conn *c, const struct msg *m)
 	if (old) {
 		n->stats.reconnects++;
 		conn_close(old);
-		n->ops.peer_down(n->ctx, c->peer);
+		net_tell_down(n, c->peer);
 	}
 	/* peer_down() may have disconnected it. */
 	if (c->state == CONN_UP)
-		n->ops.peer_up(n->ctx, c->peer);
+		net_tell_up(n, c->peer);
 	return c->state == CONN_UP;
 }
 
@@ -258,5 +258,5 @@ void peer_lost(struct conn *c)
 	}
 	drop_unused(n, p);
 	if (was_active && !n->stopping)
-		n->ops.peer_down(n->ctx, c->peer);
+		net_tell_down(n, c->peer);
 }

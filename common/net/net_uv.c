@@ -47,6 +47,20 @@ static int parse_bind(const char *text, struct sockaddr_storage *out)
 	return uv_ip6_addr(text, 0, (struct sockaddr_in6 *)out) ? -EINVAL : 0;
 }
 
+/* --- the owner's callbacks --- */
+
+void net_tell_up(struct net *n, server_id_t peer)
+{
+	if (n->ops.peer_up)
+		n->ops.peer_up(n->ctx, peer);
+}
+
+void net_tell_down(struct net *n, server_id_t peer)
+{
+	if (n->ops.peer_down)
+		n->ops.peer_down(n->ctx, peer);
+}
+
 /* --- the loop's callbacks --- */
 
 static void on_timer(uv_timer_t *timer)

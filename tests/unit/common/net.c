@@ -644,6 +644,22 @@ Test(net, stops_with_data_unsent)
 	cr_assert_eq(send_to(&c, &b, 1, 0), 0);
 }
 
+Test(net, works_for_an_owner_who_listens_to_nothing)
+{
+	static const struct net_ops none;
+	struct net_config config = config_of(11);
+
+	start(&b, 21);
+	cr_assert_eq(net_new(&a.net, &loop, &config, &none, &a), 0);
+	net_connect(a.net, 21, b.addr);
+	RUN_UNTIL(b.ups == 1 && net_is_up(a.net, 21));
+	a.id = 11;
+	cr_assert_eq(send_to(&b, &a, 1, 10), 0);
+	RUN_UNTIL(stats_of(&a).frames_in >= 3); /* the greeting, a ping or pong, this */
+	stop(&b);
+	RUN_UNTIL(!net_is_up(a.net, 21));
+}
+
 Test(net, bad_addresses_are_errors)
 {
 	struct net_config config = config_of(11);
