@@ -174,7 +174,11 @@ static void on_peer_up(void *ctx, server_id_t peer)
 {
 	struct access *a = ctx;
 
-	if (a->phase < STOP_NET && is_core(a, peer))
+	if (a->phase >= STOP_NET)
+		return;
+	if (access_hint(a, peer))
+		session_hint_up(a->session, peer);
+	else if (is_core(a, peer))
 		vol_peer_up(a->volume, peer);
 }
 

@@ -117,6 +117,14 @@ static void on_recv(void *ctx, const struct msg *m)
 		replica_recv(c->replica, m);
 }
 
+static void on_peer_up(void *ctx, server_id_t peer)
+{
+	struct core *c = ctx;
+
+	if (!c->stopping)
+		session_hint_up(c->session, peer);
+}
+
 static void on_peer_down(void *ctx, server_id_t peer)
 {
 	struct core *c = ctx;
@@ -129,7 +137,8 @@ static void on_peer_down(void *ctx, server_id_t peer)
 
 static int start_net(struct core *c)
 {
-	static const struct net_ops ops = {.recv = on_recv, .peer_down = on_peer_down};
+	static const struct net_ops ops = {
+		.recv = on_recv, .peer_up = on_peer_up, .peer_down = on_peer_down};
 	char host[ADDR_TEXT_MAX];
 	uint16_t port;
 	struct net_config config = {
