@@ -253,13 +253,13 @@ static void write_at(struct rlog *l, unsigned i, uint64_t off, void *p, size_t l
 /* How many of the unsent entries go into the next batch, and its size in bytes on disk. */
 static uint32_t batch_extent(const struct rlog *l, uint64_t *bytes_out)
 {
-	uint64_t bytes = RLOG_BATCH_HEAD;
+	uint64_t bytes = RLOG_BATCH_HEAD, max = MIN(RLOG_BATCH_BYTES_MAX, l->slot.capacity / 4);
 	uint32_t n = 0;
 
 	for (uint64_t i = l->unsent; i <= rlog_last(l); i++, n++) {
 		uint64_t more = RLOG_ENTRY_HEAD + rlog_get(l, i)->len;
 
-		if (n && bytes + more > RLOG_BATCH_BYTES_MAX)
+		if (n && bytes + more > max)
 			break;
 		bytes += more;
 	}

@@ -267,7 +267,7 @@ void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed)
 	}
 	for (unsigned i = 0; i < clients; i++)
 		g->client[i] = (struct rig_client){.rig = g, .id = RIG_CLIENT_ID + i, .at = i % hints,
-		                                   .acks = true};
+		                                   .kind = SERVER_ACCESS, .acks = true};
 }
 
 void rig_fini(struct rig *g)
@@ -459,7 +459,7 @@ static void beat_fire(struct event *e)
 
 	if (c->beating) {
 		m.heartbeat.session = c->session;
-		m.heartbeat.kind = SERVER_ACCESS;
+		m.heartbeat.kind = (uint8_t)c->kind;
 		m.heartbeat.nonce = ++c->nonce;
 		c->nonce_sent[c->nonce % 64] = c->rig->w.now;
 		c->last_beat_sent = c->rig->w.now;
@@ -512,13 +512,20 @@ void rig_open(struct rig *g, unsigned client)
 	struct rig_client *c = &g->client[client];
 	struct msg m = {.type = MSG_TYPE_op_session};
 	const struct msg *r;
+	char addr[32];
 	bool first = !c->session;
 
 	c->session = 0;
 	c->seq = 0;
 	m.op_session.server = c->id;
-	m.op_session.kind = SERVER_ACCESS;
-	m.op_session.boot = world_between(&g->w, STREAM_CLIENT, 1, 1 << 30) > 0 ? ++g->next_id : 0;
+	m.op_session.kind = (uint8_t)c->kind;
+	m.op_session.boot = ++g->next_id;
+	if (c->kind == SERVER_CORE) {
+		snprintf(addr, sizeof(addr), "127.0.0.%u:7000", client);
+		m.op_session.addr = span_of(addr);
+		m.op_session.start = 1;
+		m.op_session.total = (uint64_t)1 << 30;
+	}
 	m.op_session.site = span_of("nara");
 	r = rig_call(g, client, &m, 10 * NSEC_SEC);
 	cr_assert_not_null(r, "no session");

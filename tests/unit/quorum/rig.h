@@ -9,7 +9,7 @@
 #include "tests/sim/world.h"
 
 #define RIG_HINTS_MAX 7
-#define RIG_CLIENTS_MAX 4
+#define RIG_CLIENTS_MAX 6
 #define RIG_CLIENT_ID 100
 
 struct rig;
@@ -29,6 +29,7 @@ struct rig_node {
 struct rig_client {
 	struct rig *rig;
 	server_id_t id;
+	enum server_kind kind;  /* access unless set before rig_open() */
 	unsigned at;            /* the hint server it speaks to */
 	session_id_t session;
 	uint32_t seq;
