@@ -224,10 +224,8 @@ uint32_t space_alloc(struct store *s, uint32_t want, uint32_t *loc)
 /* A durable change replaced the page. */
 void space_supersede(struct store *s, uint32_t loc)
 {
-	if (s->replay)
-		return; /* space_rebuild() sorts it out */
 	if (space_committed(s, loc))
-		s->space.superseded++;
+		s->space.superseded += !s->replay;
 	else
 		grains_add(&s->space.next, loc, 1);
 }
@@ -308,6 +306,26 @@ int space_save(struct store *s)
 	return 0;
 }
 
+/* Pages that the replayed records themselves replaced stay out of use until the next checkpoint, as
+ * they were before the restart: should the last record still be the last at the next start, it is
+ * verified by all its pages, also by those that a later change in it replaced. */
+static void keep_replaced(struct store *s)
+{
+	struct grains replaced = s->space.next;
+
+	s->space.next = (struct grains){0};
+	for (size_t i = 0; i < replaced.n; i++)
+		for (uint32_t p = 0; p < replaced.v[i].pages; p++) {
+			uint32_t loc = replaced.v[i].loc + p;
+
+			if (loc >= s->space.pages || bit(s->space.used, loc))
+				continue;
+			space_mark(s, loc, 1);
+			grains_add(&s->space.next, loc, 1);
+		}
+	mem_free(replaced.v);
+}
+
 /* After replay: used is what the kv or a page table in memory refers to. */
 void space_rebuild(struct store *s)
 {
@@ -335,6 +353,7 @@ void space_rebuild(struct store *s)
 			}
 		}
 	}
+	keep_replaced(s);
 	(void)grow(s, 0); /* short only if the file system shrank: then checkpoints say so */
 }
 
