@@ -54,8 +54,16 @@ struct checkpoint {
 	struct file *file;
 };
 
+/* Without anything to move it would only spin. */
+bool checkpoint_useful(const struct store *s)
+{
+	return s->dirty_blks || s->dirty_files || s->journal.used;
+}
+
 bool checkpoint_due(const struct store *s, nsec_t now)
 {
+	if (!checkpoint_useful(s))
+		return false;
 	if (s->overlay_bytes + s->dirty_bytes > s->config.cache_bytes / 2)
 		return true;
 	if (s->journal.used > (s->journal.bytes - JOURNAL_FIRST) / 2)

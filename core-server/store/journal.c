@@ -23,7 +23,8 @@ static uint64_t journal_data_pages(const struct change *c)
 	return n;
 }
 
-/* Where a record of `bytes` goes; false if the journal has no room for it. */
+/* Where a record of `bytes` goes; false if the journal has no room for it. The page behind the last
+ * record is never one that is still needed: opening clears it. */
 static bool place(const struct store *s, uint64_t bytes, uint64_t keep, uint64_t *off,
                   uint64_t *waste)
 {
@@ -54,7 +55,7 @@ static void gather(struct store *s, struct record *r)
 
 		if (b->ops_n && bytes > MIN((uint64_t)BATCH_BYTES_MAX, s->journal.bytes / 8))
 			break;
-		if (!place(s, bytes, PAGE_BYTES, &off, &waste)) {
+		if (!place(s, bytes, 2 * PAGE_BYTES, &off, &waste)) {
 			checkpoint_want(s);
 			break;
 		}
@@ -161,7 +162,7 @@ void journal_seal(struct store *s)
 	if (s->batch.busy || j->ready || j->sealed || s->failed)
 		return;
 	r.head_bytes = ALIGN_UP(r.body_bytes + RECORD_HEAD_BYTES, PAGE_BYTES);
-	if (place(s, r.head_bytes, 0, &off, &waste))
+	if (place(s, r.head_bytes, PAGE_BYTES, &off, &waste))
 		write_batch(s, &r);
 }
 
@@ -181,10 +182,15 @@ static void remember(struct store *s)
 static void finish_op(struct store *s, struct op *op)
 {
 	struct store_req *req = op->req;
+	struct file *f = op->file;
 
 	s->space.granted -= MIN(s->space.granted, req->grant_bytes);
 	req->result = s->failed;
 	op_free(op);
+	if (req->op == STORE_DELETE) {
+		f->deleting = false;
+		submit_pump_file(s, f);
+	}
 	req->done(req);
 }
 

@@ -158,6 +158,22 @@ static const uint8_t *page_in_flight(const struct op *op, uint32_t page, bool *h
 	return NULL;
 }
 
+enum flight { FLIGHT_NONE, FLIGHT_HOLE, FLIGHT_DATA };
+
+/* The newest change of the page that is in the journal's hands but not durable. */
+static enum flight newest_in_flight(const struct blk *b, uint32_t page, const uint8_t **p)
+{
+	for (const struct op *e = b->inflight ? b->inflight->bprev : NULL; e;
+	     e = e == b->inflight ? NULL : e->bprev) {
+		bool hole = false;
+
+		*p = page_in_flight(e, page, &hole);
+		if (hole || *p)
+			return hole ? FLIGHT_HOLE : FLIGHT_DATA;
+	}
+	return FLIGHT_NONE;
+}
+
 static void on_old_read(struct disk_req *io);
 
 /* 0: `mem` is filled; 1: it will be; or an error. */
@@ -166,19 +182,18 @@ static int fetch_old(struct op *op, struct old_page *o)
 	struct store *s = op->store;
 	struct blk *b = op->blk;
 	unsigned i = o->page % LEAF_PAGES;
+	const uint8_t *p;
 	struct leaf *l;
 
-	for (struct op *e = b->inflight ? b->inflight->bprev : NULL; e;
-	     e = e == b->inflight ? NULL : e->bprev) {
-		bool hole = false;
-		const uint8_t *p = page_in_flight(e, o->page, &hole);
-
-		if (hole)
-			memset(o->mem, 0, PAGE_BYTES);
-		else if (p)
-			memcpy(o->mem, p, PAGE_BYTES);
-		if (hole || p)
-			return 0;
+	switch (newest_in_flight(b, o->page, &p)) {
+	case FLIGHT_NONE:
+		break;
+	case FLIGHT_HOLE:
+		memset(o->mem, 0, PAGE_BYTES);
+		return 0;
+	case FLIGHT_DATA:
+		memcpy(o->mem, p, PAGE_BYTES);
+		return 0;
 	}
 	l = index_leaf(s, b, o->page / LEAF_PAGES, false);
 	if (b->damaged)
@@ -305,7 +320,7 @@ static uint32_t place_of(struct op *op, uint32_t page, uint32_t want, uint32_t *
 {
 	struct leaf *l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
 
-	if (op->store->config.bugs & STORE_BUG_IN_PLACE && l &&
+	if (op->store->config.bugs & STORE_BUG_IN_PLACE && l && !op->blk->inflight &&
 	    l->present >> (page % LEAF_PAGES) & 1 && l->loc[page % LEAF_PAGES] != LOC_NONE) {
 		*loc = l->loc[page % LEAF_PAGES];
 		op->reserved--;
@@ -393,6 +408,23 @@ static void on_old_read(struct disk_req *io)
 	submit_pump_file(s, f);
 }
 
+static bool needs_space(struct op *op, uint32_t page)
+{
+	const uint8_t *p;
+	struct leaf *l;
+
+	switch (newest_in_flight(op->blk, page, &p)) {
+	case FLIGHT_HOLE:
+		return true;
+	case FLIGHT_DATA:
+		return false; /* that one reserved it, or found it there */
+	case FLIGHT_NONE:
+		break;
+	}
+	l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
+	return !l || !(l->present >> (page % LEAF_PAGES) & 1);
+}
+
 /* Pages that will need new space: all of a large write, else those that have no place yet. */
 static uint64_t pages_needed(struct op *op)
 {
@@ -401,14 +433,10 @@ static uint64_t pages_needed(struct op *op)
 
 	if (op->large)
 		return c->data_pages;
-	for (unsigned i = 0; i < c->runs_n; i++) {
+	for (unsigned i = 0; i < c->runs_n; i++)
 		for (uint32_t p = c->runs[i].first;
-		     c->runs[i].kind != RUN_ZERO && p < c->runs[i].first + (uint32_t)c->runs[i].pages; p++) {
-			struct leaf *l = index_leaf(op->store, op->blk, p / LEAF_PAGES, false);
-
-			n += !l || !(l->present >> (p % LEAF_PAGES) & 1);
-		}
-	}
+		     c->runs[i].kind != RUN_ZERO && p < c->runs[i].first + (uint32_t)c->runs[i].pages; p++)
+			n += needs_space(op, p);
 	return n;
 }
 

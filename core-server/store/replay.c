@@ -349,6 +349,40 @@ static void end_walk(struct replay *r, bool good)
 	begin_start(r);
 }
 
+/* A later change of the same record replaced the page: then a checkpoint may have overwritten it. */
+static bool replaced_later(const struct replay *r, unsigned change, uint32_t page)
+{
+	const struct change *c = &r->changes[change];
+
+	for (unsigned i = change + 1; i < r->changes_n; i++) {
+		const struct change *e = &r->changes[i];
+
+		if (e->file != c->file)
+			continue;
+		if (e->op == STORE_DELETE)
+			return true;
+		for (unsigned n = 0; e->block == c->block && n < e->runs_n; n++)
+			if (page >= e->runs[n].first && page < e->runs[n].first + (uint32_t)e->runs[n].pages)
+				return true;
+	}
+	return false;
+}
+
+static bool large_pages_good(struct replay *r, uint32_t n)
+{
+	const struct change *c = &r->changes[r->check_change];
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t page = c->runs[r->check_run].first + r->check_page + i;
+		const uint8_t *p = r->window->data + (size_t)i * PAGE_BYTES;
+
+		if (page_sum(c->file, c->block, page, p) != c->sums[r->check_sum + i] &&
+		    !replaced_later(r, r->check_change, page))
+			return false;
+	}
+	return true;
+}
+
 /* Large data of the last record, a window at a time. */
 static void check_large(struct replay *r)
 {
@@ -379,12 +413,9 @@ static void check_large(struct replay *r)
 			read_window(r, r->store->data, off, n * PAGE_BYTES, check_large);
 			return;
 		}
-		for (uint32_t i = 0; i < n; i++) {
-			if (page_sum(c->file, c->block, run->first + r->check_page + i,
-			             r->window->data + (size_t)i * PAGE_BYTES) != c->sums[r->check_sum + i]) {
-				end_walk(r, false);
-				return;
-			}
+		if (!large_pages_good(r, n)) {
+			end_walk(r, false);
+			return;
 		}
 		r->check_page += n;
 		r->check_sum += n;
@@ -459,8 +490,12 @@ static void serve(struct replay *r)
 	finish(r, 0);
 }
 
-/* Header block A, sync, header block B, sync. */
-static void on_header(struct disk_req *io)
+/* The page where the next record may go, a zero page, then header block A, sync, header block B,
+ * sync. A torn record could otherwise come to life: if the next one does not fit behind its
+ * predecessor and goes to the start of the file, both carry the same number. */
+static void write_step(struct replay *r, unsigned step);
+
+static void on_step(struct disk_req *io)
 {
 	struct store *s = io->owner;
 	struct replay *r = s->replay;
@@ -470,14 +505,32 @@ static void on_header(struct disk_req *io)
 		finish(r, io->result);
 		return;
 	}
-	switch (r->step++) {
+	write_step(r, ++r->step);
+}
+
+static void write_step(struct replay *r, unsigned step)
+{
+	struct store *s = r->store;
+	struct disk_file *f = s->journal.file;
+	uint8_t *page = r->window->data;
+
+	r->step = step;
+	switch (step) {
 	case 0:
-	case 2:
-		store_io(s, &r->io, DISK_SYNC, s->journal.file, 0, NULL, 0, on_header);
+		memset(page, 0, PAGE_BYTES);
+		store_io(s, &r->io, s->journal.head + PAGE_BYTES <= s->journal.bytes ? DISK_WRITE : DISK_NOP,
+		         f, s->journal.head, page, PAGE_BYTES, on_step);
 		break;
 	case 1:
-		store_io(s, &r->io, DISK_WRITE, s->journal.file, PAGE_BYTES, r->window->data, PAGE_BYTES,
-		         on_header);
+		put_header(r, page, r->sb.start + 1);
+		store_io(s, &r->io, DISK_WRITE, f, 0, page, PAGE_BYTES, on_step);
+		break;
+	case 3:
+		store_io(s, &r->io, DISK_WRITE, f, PAGE_BYTES, page, PAGE_BYTES, on_step);
+		break;
+	case 2:
+	case 4:
+		store_io(s, &r->io, DISK_SYNC, f, 0, NULL, 0, on_step);
 		break;
 	default:
 		serve(r);
@@ -494,9 +547,7 @@ static void begin_start(struct replay *r)
 	                             : j->bytes - j->tail + j->head - JOURNAL_FIRST;
 	j->sealed = j->last_n == 0;
 	space_rebuild(s);
-	put_header(r, r->window->data, r->sb.start + 1);
-	r->step = 0;
-	store_io(s, &r->io, DISK_WRITE, s->journal.file, 0, r->window->data, PAGE_BYTES, on_header);
+	write_step(r, 0);
 }
 
 /* --- first open: the journal is written once, so that later syncs carry no metadata --- */

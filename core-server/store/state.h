@@ -82,6 +82,7 @@ struct file {
 	bool in_kv;
 	bool kv_dead;              /* what the kv has of it is deleted, not removed yet */
 	bool dirty, cut, cut_removed;
+	bool deleting;             /* a DELETE is on its way */
 	unsigned refs;
 	unsigned preparing;        /* requests between start and journal */
 	struct op *waiting;        /* in order */
@@ -395,6 +396,7 @@ void apply_damage(struct store *s, const struct footprint *f);
 
 /* checkpoint.c */
 void checkpoint_want(struct store *s);
+bool checkpoint_useful(const struct store *s);
 void checkpoint_step(struct store *s);
 void checkpoint_free(struct store *s);
 bool checkpoint_due(const struct store *s, nsec_t now);

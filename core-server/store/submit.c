@@ -3,7 +3,8 @@
  *   store.queue  all requests, in order, until there is room in memory (P8)
  *   file.waiting a file's requests, in order, until nothing before them must come first: a write waits
  *                while an earlier one of its block still merges old pages; FILE and DELETE wait
- *                until everything before them is in the journal's queue
+ *                until everything before them is in the journal's queue; what follows a DELETE
+ *                waits until that is done, as it may not merge with pages from before
  *
  * A request that fails takes with it every later one of its block that was submitted before the
  * caller learned of it: they are links of a chain that is broken. */
@@ -113,7 +114,8 @@ static bool admit(struct store *s, struct op *op)
 	uint64_t kv_used, kv_total;
 
 	if (held && held + op->cost > s->config.cache_bytes) {
-		checkpoint_want(s);
+		if (checkpoint_useful(s))
+			checkpoint_want(s);
 		return false;
 	}
 	if (op->req->op == STORE_WRITE) {
@@ -154,7 +156,7 @@ void submit_pump_file(struct store *s, struct file *f)
 			op_fail(op, s->failed);
 			continue;
 		}
-		if (op->blk ? op->blk->preparing : f->preparing != 0)
+		if (f->deleting || (op->blk ? op->blk->preparing : f->preparing != 0))
 			break;
 		DL_DELETE(f->waiting, op);
 		f->preparing++;
@@ -163,6 +165,7 @@ void submit_pump_file(struct store *s, struct file *f)
 			op->blk->preparing = true;
 			prepare_start(op);
 		} else {
+			f->deleting = op->c.op == STORE_DELETE;
 			op_ready(op);
 		}
 	}

@@ -256,25 +256,42 @@ static void on_read(struct store_read *r)
 	container_of(r, struct read_op, r)->done = true;
 }
 
+static int read_range(struct rig *g, struct read_op *op, void *to, struct store_block *at)
+{
+	uint32_t k = 0, len = op->r.len;
+
+	op->r.done = on_read;
+	op->done = false;
+
+	store_read(g->store, &op->r);
+	CHECK(!op->done);
+	rig_wait(g, &op->done);
+	CHECK(op->done);
+	memset(to, 0, len);
+	for (uint32_t p = 0; p < len / PAGE_BYTES && !op->r.result; p++)
+		if (op->r.present[p / 8] >> (p % 8) & 1)
+			memcpy((uint8_t *)to + p * PAGE_BYTES,
+			       slice_data(op->r.data) + PAGE_BYTES * (size_t)k++, PAGE_BYTES);
+	iobuf_put(op->r.data.buf);
+	mem_free(op->r.sums);
+	if (at)
+		*at = op->r.at;
+	return op->r.result;
+}
+
 int rig_read(struct rig *g, file_id_t file, uint64_t block, uint32_t off, void *to, uint32_t len,
              struct store_block *at)
 {
-	struct read_op op = {.r = {.file = file, .block = block, .block_shift = 16, .off = off,
-	                           .len = len, .done = on_read}};
-	uint32_t k = 0;
+	struct read_op op = {
+		.r = {.file = file, .block = block, .block_shift = 16, .off = off, .len = len}};
 
-	store_read(g->store, &op.r);
-	CHECK(!op.done);
-	rig_wait(g, &op.done);
-	CHECK(op.done);
-	memset(to, 0, len);
-	for (uint32_t p = 0; p < len / PAGE_BYTES && !op.r.result; p++)
-		if (op.r.present[p / 8] >> (p % 8) & 1)
-			memcpy((uint8_t *)to + p * PAGE_BYTES,
-			       slice_data(op.r.data) + PAGE_BYTES * (size_t)k++, PAGE_BYTES);
-	iobuf_put(op.r.data.buf);
-	mem_free(op.r.sums);
-	if (at)
-		*at = op.r.at;
-	return op.r.result;
+	return read_range(g, &op, to, at);
+}
+
+int rig_read_block(struct rig *g, file_id_t file, uint64_t block, uint8_t shift, uint32_t len,
+                   void *to, struct store_block *at)
+{
+	struct read_op op = {.r = {.file = file, .block = block, .block_shift = shift, .len = len}};
+
+	return read_range(g, &op, to, at);
 }

@@ -57,3 +57,5 @@ int rig_checkpoint(struct rig *g);
 /* Reads [off, off+len) into `to`, holes as zeros. */
 int rig_read(struct rig *g, file_id_t file, uint64_t block, uint32_t off, void *to, uint32_t len,
              struct store_block *at);
+int rig_read_block(struct rig *g, file_id_t file, uint64_t block, uint8_t shift, uint32_t len,
+                   void *to, struct store_block *at);
