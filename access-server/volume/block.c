@@ -249,7 +249,7 @@ static bool on_learn_list(struct rpc *rpc, const struct msg *m)
 		return false;
 	peer_get(f->v, m->src)->down = false;
 	if (r.seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, r.seal);
 		return true;
 	}
 	if (r.status == STATUS_OK) {

@@ -78,7 +78,7 @@ static bool on_installed(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_install_reply || r->file != c->f->ino)
 		return false;
 	if (m->install_reply.seal > c->f->epoch) {
-		lease_sealed(c->f, "a server is sealed at a higher epoch");
+		lease_sealed(c->f, m->install_reply.seal);
 		return true;
 	}
 	if (status == STATUS_FENCED || status == STATUS_BUSY || status == STATUS_PENDING)
@@ -170,7 +170,7 @@ static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
 		return false;
 	*finished = true;
 	if (r->seal > c->f->epoch) {
-		lease_sealed(c->f, "a server is sealed at a higher epoch");
+		lease_sealed(c->f, r->seal);
 		return false;
 	}
 	c->rpc = NULL;

@@ -101,6 +101,8 @@ static void take_attr(struct file *f, const struct msg_r_lease *r)
 	f->mtime = r->mtime;
 	f->ctime = r->ctime;
 	f->epoch = r->epoch;
+	if (f->epoch > f->above)
+		f->above = 0;
 	f->map = NULL;
 	file_set_placement(f);
 }
@@ -174,6 +176,7 @@ void lease_ask(struct file *f, enum lease_mode mode)
 	f->asked = mode;
 	m.op_lease.ino = f->ino;
 	m.op_lease.mode = (uint8_t)mode;
+	m.op_lease.above = mode == LEASE_EXCLUSIVE ? f->above : 0;
 	m.op_lease.repair = f->repair_only && !f->waiting;
 	lease_call(f, &m, on_lease);
 }
@@ -285,14 +288,15 @@ void lease_lost(struct file *f, const char *why)
 	file_run(f);
 }
 
-void lease_sealed(struct file *f, const char *why)
+void lease_sealed(struct file *f, uint64_t seal)
 {
+	f->above = MAX(f->above, seal);
 	if (f->phase == PHASE_RECOVER) {
 		recovery_failed(f);
 		return;
 	}
 	if (f->lease == LEASE_EXCLUSIVE) {
-		lease_lost(f, why);
+		lease_lost(f, "a server is sealed at a higher epoch");
 		return;
 	}
 	lease_drop_shared(f);

@@ -45,7 +45,7 @@ void lease_ask(struct file *f, enum lease_mode mode);
 void lease_granted(struct file *f, enum lease_mode mode, bool fresh);
 void lease_drop_shared(struct file *f);      /* void: forget it, tell the kernel */
 void lease_lost(struct file *f, const char *why); /* taken by another: buffer and handles are lost */
-void lease_sealed(struct file *f, const char *why); /* a server met a higher epoch */
+void lease_sealed(struct file *f, uint64_t seal); /* a server showed a seal above our epoch */
 void lease_inval_kernel(struct file *f);
 void lease_none(struct file *f);             /* forgets everything that was true under it */
 void lease_session_ended(struct volume *v, session_id_t old);

@@ -267,7 +267,7 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_read_reply || r->file != f->ino || r->block != p->no)
 		return false;
 	if (r->seal > f->epoch && !VOL_BUG(v, VOLUME_BUG_SERVES_LAPSED)) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, r->seal);
 		return true;
 	}
 	if (r->status == STATUS_OK && r->off == p->from && r->len == p->to - p->from &&

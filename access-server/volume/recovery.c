@@ -116,7 +116,7 @@ static bool on_list(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_list_reply || l->file != f->ino)
 		return false;
 	if (l->seal > f->epoch) {
-		recovery_failed(f);
+		lease_sealed(f, l->seal);
 		return true;
 	}
 	if (l->status != STATUS_OK && l->status != STATUS_UNKNOWN)
@@ -174,7 +174,7 @@ static bool on_seal(struct rpc *rpc, const struct msg *m)
 	if (r->seal > f->epoch) {
 		vol_log(f->v, "volume.seal", "file=%" PRIu64 " epoch=%" PRIu64 " server=%u is sealed at %" PRIu64,
 		        f->ino, f->epoch, m->src, r->seal);
-		recovery_failed(f);
+		lease_sealed(f, r->seal);
 		return true;
 	}
 	if (r->status != STATUS_OK)
@@ -285,7 +285,7 @@ static bool on_attr(struct rpc *rpc, const struct msg *m)
 	    reply->status == STATUS_FENCED || reply->status == STATUS_BUSY)
 		return false;
 	if (reply->seal > f->epoch) {
-		recovery_failed(f);
+		lease_sealed(f, reply->seal);
 		return true;
 	}
 	r->attr_rpc = NULL;
@@ -383,7 +383,7 @@ static bool on_closed(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_close_reply || reply->file != r->f->ino || reply->epoch != r->f->epoch)
 		return false;
 	if (reply->seal > r->f->epoch) {
-		recovery_failed(r->f);
+		lease_sealed(r->f, reply->seal);
 		return true;
 	}
 	if (reply->status != STATUS_OK)

@@ -203,7 +203,7 @@ static bool on_proven(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_close_reply || m->close_reply.file != f->ino || m->close_reply.epoch != f->epoch)
 		return false;
 	if (m->close_reply.seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, m->close_reply.seal);
 		return true;
 	}
 	if (m->close_reply.status == STATUS_BUSY || m->close_reply.status == STATUS_FENCED)
@@ -328,7 +328,7 @@ static bool on_prove_list(struct rpc *rpc, const struct msg *m)
 	    (l->status != STATUS_OK && l->status != STATUS_UNKNOWN))
 		return false;
 	if (l->seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, l->seal);
 		return true;
 	}
 	r->rpc = NULL;
@@ -374,7 +374,7 @@ static bool on_prove_seal(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_seal_reply || m->seal_reply.file != f->ino || m->seal_reply.epoch != f->epoch)
 		return false;
 	if (m->seal_reply.seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, m->seal_reply.seal);
 		return true;
 	}
 	if (m->seal_reply.status != STATUS_OK)

@@ -16,7 +16,7 @@ static void on_repair_inode(struct session_call *c, const struct msg *m)
 	}
 	v->repair_cursor = m->r_inode.ino;
 	f = file_find(v, m->r_inode.ino);
-	if (f && (f->phase != PHASE_IDLE || f->lease != LEASE_NONE || f->waiting))
+	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting))
 		return; /* in use here: its holder repairs it */
 	if (!f) {
 		f = file_get(v, m->r_inode.ino);
@@ -42,7 +42,7 @@ static void on_poll(struct volume *v, struct vol_timer *t)
 	struct file *f = v->repairing;
 
 	timer_set(v, t, v->now + v->config.repair_every);
-	if (f && f->lease == LEASE_NONE && f->phase == PHASE_IDLE)
+	if (f && f->lease != LEASE_EXCLUSIVE && f->phase == PHASE_IDLE)
 		repair_poll_next(v);
 	if (!v->repairing && !v->repair_asking && vol_session_valid(v))
 		ask(v);

@@ -152,7 +152,7 @@ static bool on_list(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_list_reply || r->file != f->ino)
 		return false;
 	if (r->seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, r->seal);
 		return true;
 	}
 	if (r->status != STATUS_OK)

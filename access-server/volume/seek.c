@@ -74,7 +74,7 @@ static bool on_sums(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_read_reply || r->file != f->ino || r->block != rpc->m.read.block)
 		return false;
 	if (r->seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, r->seal);
 		return true;
 	}
 	op->rpc = NULL;

@@ -138,6 +138,7 @@ struct file {
 	enum lease_mode lease;
 	enum lease_mode asked;
 	uint64_t epoch;
+	uint64_t above;         /* the highest seal met; 0: none above our epoch */
 	uint64_t n;             /* operations given a number in this epoch */
 	uint64_t recall_seq;    /* vol_recall_seq() when it was last recalled */
 	bool recalled;          /* and not yet acted upon, or being acted upon */

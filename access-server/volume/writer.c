@@ -509,7 +509,7 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 	switch ((enum status)r->status) {
 	case STATUS_SEALED:
 		if (r->seal > f->epoch) {
-			lease_sealed(f, "a server is sealed at a higher epoch");
+			lease_sealed(f, r->seal);
 			return false;
 		}
 		return true;
@@ -585,7 +585,7 @@ void writer_recv(struct volume *v, const struct msg *m)
 	if (!b || i == REPLICAS || r->asked.epoch != f->epoch)
 		return;
 	if (r->seal > f->epoch) {
-		lease_sealed(f, "a server is sealed at a higher epoch");
+		lease_sealed(f, r->seal);
 		return;
 	}
 	peer_get(v, m->src)->down = false;
