@@ -260,6 +260,8 @@ static void verify_opened(struct client *cl)
 {
 	if (cl->rc < 0)
 		client_failed(cl, "open");
+	else
+		cl->errors = 0;
 	client_rest(cl);
 }
 
@@ -286,6 +288,10 @@ void client_step_verify(struct client *cl)
 	if (cl->c->hist.file[file].gone) {
 		cl->step++;
 		client_wake(cl, 0);
+		return;
+	}
+	if (cl->errors && cl->handle[file]) {
+		client_close(cl, file, verify_opened);
 		return;
 	}
 	if (!cl->handle[file]) {

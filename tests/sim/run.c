@@ -174,6 +174,22 @@ static void random_run(struct cluster *c)
 		run_converge(c);
 }
 
+/* Also after a failure of another kind: a broken promise about data says more than a replica that
+ * lags. */
+static void judge(struct cluster *c)
+{
+	bool failed = c->w.failed;
+	char failure[sizeof(c->w.failure)];
+
+	memcpy(failure, c->w.failure, sizeof(failure));
+	c->w.failed = false;
+	history_check(&c->hist, &c->w);
+	if (c->w.failed || !failed)
+		return;
+	c->w.failed = true;
+	memcpy(c->w.failure, failure, sizeof(failure));
+}
+
 void run(const struct run_options *o, struct run_result *out)
 {
 	struct cluster *c = mem_new(sizeof(*c));
@@ -187,8 +203,7 @@ void run(const struct run_options *o, struct run_result *out)
 		scenario_run(c, o->scenario);
 	else
 		random_run(c);
-	if (!c->w.failed)
-		history_check(&c->hist, &c->w);
+	judge(c);
 	*out = (struct run_result){
 	        .failed = c->w.failed, .hash = c->w.hash, .events = c->w.fired, .ops = c->last_value,
 	        .acks = c->wire.acks, .virtual_time = c->w.now, .longest_sync = c->longest_sync,

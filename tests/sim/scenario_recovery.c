@@ -94,6 +94,7 @@ void scenario_a2(struct cluster *c)
 	stage_expect(c, stage_write(a, 1, 0, 1, false) == 0, "second write");
 	stage_begin_sync(a, 1);
 	stage_wait(c, 50 * NSEC_MSEC);
+	sim_disk_set_faults(cluster_find(c, cluster_core_id(2, 0))->disk, &(struct sim_disk_faults){0});
 	stage_cut_hints(c, cluster_access_id(1), true);
 	stage_read(b, 1, 0, 1);
 	stage_finish(a, 6 * NSEC_SEC);

@@ -22,6 +22,7 @@ static void a8(struct cluster *c, bool rollback)
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
+	stage_wait(c, 500 * NSEC_MSEC); /* its heartbeats tell how far the journal is */
 	stage_crash(c, cluster_access_id(1), true);
 	stage_crash(c, core->id, true);
 	if (rollback)

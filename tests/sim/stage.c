@@ -82,8 +82,20 @@ static void began(const struct client *cl)
 	node_after(cl->n);
 }
 
+/* A client that still waits can do nothing else: the story went another way. */
+static bool ready(const struct client *cl)
+{
+	if (!cl->busy && !cl->dead)
+		return true;
+	world_fail(&cl->c->w, "scenario: client %u on %u still waits for op %d", cl->id, cl->n->id,
+	           (int)cl->req.op);
+	return false;
+}
+
 int stage_open(struct client *cl, uint32_t file)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	client_open(cl, file, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
@@ -91,6 +103,8 @@ int stage_open(struct client *cl, uint32_t file)
 
 int stage_close(struct client *cl, uint32_t file)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	client_close(cl, file, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
@@ -98,18 +112,24 @@ int stage_close(struct client *cl, uint32_t file)
 
 void stage_begin_write(struct client *cl, uint32_t file, uint32_t unit, uint32_t units, bool sync)
 {
+	if (!ready(cl))
+		return;
 	client_write(cl, file, unit, units, sync, nothing);
 	began(cl);
 }
 
 void stage_begin_read(struct client *cl, uint32_t file, uint32_t unit, uint32_t units)
 {
+	if (!ready(cl))
+		return;
 	client_read(cl, file, unit, units, nothing);
 	began(cl);
 }
 
 void stage_begin_sync(struct client *cl, uint32_t file)
 {
+	if (!ready(cl))
+		return;
 	client_sync(cl, file, nothing);
 	began(cl);
 }
@@ -134,6 +154,8 @@ int stage_sync(struct client *cl, uint32_t file)
 
 int stage_truncate(struct client *cl, uint32_t file, uint32_t unit)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	client_truncate(cl, file, unit, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
@@ -141,6 +163,8 @@ int stage_truncate(struct client *cl, uint32_t file, uint32_t unit)
 
 int stage_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	client_punch(cl, file, unit, units, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
@@ -148,6 +172,8 @@ int stage_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units)
 
 int stage_create(struct client *cl, unsigned name)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	client_name(cl, NAME_CREATE, name, 0, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
@@ -155,18 +181,24 @@ int stage_create(struct client *cl, unsigned name)
 
 void stage_begin_rename(struct client *cl, unsigned name, unsigned to)
 {
+	if (!ready(cl))
+		return;
 	client_name(cl, NAME_RENAME, name, to, nothing);
 	began(cl);
 }
 
 void stage_begin_lookup(struct client *cl, unsigned name)
 {
+	if (!ready(cl))
+		return;
 	client_name(cl, NAME_LOOKUP, name, 0, nothing);
 	began(cl);
 }
 
 int stage_unlink_file(struct client *cl, uint32_t file)
 {
+	if (!ready(cl))
+		return -ETIMEDOUT;
 	memset(&cl->req, 0, sizeof(cl->req));
 	cl->req.op = VOL_UNLINK;
 	cl->req.ino = FILE_ROOT;
