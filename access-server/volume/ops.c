@@ -9,11 +9,17 @@
 /* Steps of a SETATTR. */
 enum { STEP_SIZE, STEP_TIMES, STEP_CATALOG };
 
+/* Steps of a GETATTR. Nobody knows the size of a file whose writer died before it is recovered,
+ * and a lease is how one recovers. */
+enum { STEP_ASKED_FREE, STEP_ASKED_HELD, STEP_RECOVER };
+
 enum need op_need(const struct file *f, const struct vol_req *req)
 {
 	unsigned step = rs((struct vol_req *)(uintptr_t)req)->step;
 
 	switch ((int)req->op) {
+	case VOL_GETATTR:
+		return step == STEP_RECOVER ? NEED_SHARED : NEED_NOTHING;
 	case VOL_SETATTR:
 		if (!file_regular(f))
 			return NEED_NOTHING;
@@ -86,8 +92,14 @@ void inode_ask(struct file *f, struct vol_req *req, void (*then)(struct file *f,
  * went meanwhile makes it start again. */
 static void getattr_answered(struct file *f, struct vol_req *req)
 {
-	bool held_then = rs(req)->step != 0;
+	bool held_then = rs(req)->step == STEP_ASKED_HELD;
+	bool unclean = file_regular(f) && !(f->attr.state & (INODE_CLEAN | INODE_HELD));
 
+	if (f->have_attr && unclean && f->lease == LEASE_NONE) {
+		rs(req)->step = STEP_RECOVER;
+		file_requeue(f, req);
+		return;
+	}
 	if (!f->have_attr || held_then != (f->lease == LEASE_EXCLUSIVE) ||
 	    (f->phase != PHASE_IDLE && f->phase != PHASE_ASK))
 		file_requeue(f, req);
@@ -101,7 +113,7 @@ bool getattr_try(struct file *f, struct vol_req *req)
 		file_complete_attr(f, req, 0);
 		return true;
 	}
-	rs(req)->step = f->lease == LEASE_EXCLUSIVE;
+	rs(req)->step = f->lease == LEASE_EXCLUSIVE ? STEP_ASKED_HELD : STEP_ASKED_FREE;
 	inode_ask(f, req, getattr_answered);
 	return true;
 }

@@ -80,7 +80,6 @@ struct block {
 	uint8_t no_space;
 	uint8_t bad;                    /* bit: has a bad page, copy all of it */
 	nsec_t gap_at[REPLICAS];
-	uint8_t low[REPLICAS];          /* gaps in a row below what was acknowledged before */
 	unsigned retain;                /* copies under way: records stay until they are done */
 	struct vol_timer timer;
 };
@@ -123,7 +122,8 @@ struct record {
 	unsigned sums_n;
 	uint64_t charged;               /* against the write buffer */
 	bool flushed;
-	bool sent;                      /* to somebody: bytes and number are fixed */
+	uint8_t sent;                   /* bits: to whom; bytes and number are fixed then */
+	struct version floor[REPLICAS]; /* what the replica had when it was first sent */
 	nsec_t flushed_at;
 };
 /* Takes over the reference of `data`. The block must be known. */

@@ -107,7 +107,6 @@ static void copied(struct copy *c)
 	b->want_stale &= (uint8_t)~bit;
 	b->ahead &= (uint8_t)~bit;
 	b->no_space &= (uint8_t)~bit;
-	b->low[c->to] = 0;
 }
 
 static void on_copied(struct copy *c, enum copy_result result)

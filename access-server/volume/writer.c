@@ -16,7 +16,6 @@
 #define MERGED_BYTES_MAX (256u << 10)
 #define RESEND_MAX (2 * NSEC_SEC)
 #define SETTLE_PATIENCE (300 * NSEC_MSEC)
-#define LOW_GAPS 3
 
 uint64_t block_cost(uint32_t off, uint32_t len)
 {
@@ -136,9 +135,12 @@ static int record_send(struct block *b, unsigned i, struct record *r)
 	m.write.all = f->kept && stale_empty(&f->stale) && !f->behinds ? f->kept->n - 1 : 0;
 	m.write.sums = (struct span){(const uint8_t *)r->sums, r->sums_n * 8};
 	rc = v->env->send(v->env, &m);
-	if (rc == 0)
-		r->sent = true;
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (!(r->sent >> i & 1))
+		r->floor[i] = version_cmp(b->durable[i], b->freed) > 0 ? b->durable[i] : b->freed;
+	r->sent |= (uint8_t)(1u << i);
+	return 0;
 }
 
 static void send_to(struct block *b, unsigned i)
@@ -431,7 +433,6 @@ static void on_durable(struct block *b, unsigned i, struct version durable)
 	struct volume *v = f->v;
 	uint8_t bit = (uint8_t)(1u << i);
 
-	b->low[i] = 0;
 	if (version_cmp(durable, b->durable[i]) <= 0)
 		return;
 	b->durable[i] = durable;
@@ -447,16 +448,23 @@ static void on_durable(struct block *b, unsigned i, struct version durable)
 }
 
 /* The replica is at `has`, which is not what it was told to follow on. */
-static void on_gap(struct block *b, unsigned i, struct version has)
+static void on_gap(struct block *b, unsigned i, struct version asked, struct version has)
 {
 	struct volume *v = b->f->v;
 	struct record *r;
 
-	if (version_cmp(has, b->durable[i]) < 0) {
-		/* Late answers look like this, and disks that lost their memory (trap A8). */
-		if (++b->low[i] < LOW_GAPS)
-			return;
+	DL_FOREACH(b->records, r)
+		if (version_eq(r->version, asked))
+			break;
+	if (r && version_cmp(has, r->floor[i]) < 0) {
+		/* It shows less than it had when this record was first sent: a disk that lost its
+		 * memory (trap A8). Nothing it holds of this file counts any more. */
+		vol_log(v, "volume.rolled_back", "file=%" PRIu64 " server=%u shows less than it acknowledged",
+		        b->f->ino, b->server[i]);
 		b->durable[i] = has;
+		file_behind_add(b->f, b->server[i]);
+		repair_kick(b->f, NSEC_SEC);
+		return;
 	}
 	DL_FOREACH(b->records, r)
 		if (version_eq(r->before, has))
@@ -514,7 +522,7 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 		}
 		return true;
 	case STATUS_GAP:
-		on_gap(b, i, r->durable);
+		on_gap(b, i, r->asked, r->durable);
 		return true;
 	case STATUS_AHEAD:
 		on_ahead(b, i, r->durable);
