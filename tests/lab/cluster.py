@@ -69,10 +69,20 @@ class Server:
                   f"directory = {self.base}"]
         lines += [f"{k} = {v}" for k, v in self.cluster.options.get(self.kind, {}).items()]
         if self.kind == "access":
-            os.makedirs(self.mount, exist_ok=True) if not os.path.ismount(self.mount) else None
+            self.prepare_mount()
             lines.append(f"mount = {self.mount}")
         with open(self.config, "w") as f:
             f.write("\n".join(lines) + "\n")
+
+    def prepare_mount(self):
+        """An empty directory, also where a killed server left its dead mount behind."""
+        try:
+            os.makedirs(self.mount, exist_ok=True)
+            os.stat(self.mount)
+        except OSError:
+            if not self.running():
+                subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL)
+                os.makedirs(self.mount, exist_ok=True)
 
     def format(self):
         run([self.program(), "--config", self.config, "--format"])
@@ -141,7 +151,7 @@ class Cluster:
     def __init__(self, bindir, root, sites=3, cores=2, options=None):
         self.bindir, self.root = os.path.abspath(bindir), os.path.abspath(root)
         self.sites = SITES[:sites]
-        self.options = {"core": {"capacity": "16GiB", "journal": "256MiB"}}
+        self.options = {"core": {"capacity": "16GiB", "journal": "64MiB"}}
         self.options.update(options or {})
         self.servers = []
         for site in self.sites:
