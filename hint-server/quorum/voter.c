@@ -531,20 +531,22 @@ void voter_free(struct voter *v)
 /* --- events --- */
 
 /* What this server has trimmed is committed: such entries are the same in every leader's log.
- * libraft, which no longer knows their terms, would append them again. */
+ * libraft no longer knows their terms and would append them again, or refuse a message that begins
+ * before; so the message is made to begin at the first committed entry that it knows. */
 static void skip_trimmed(const struct voter *v, struct raft_append_entries *a, struct raft_entry *all)
 {
-	uint64_t base = rlog_base(v->log);
+	const struct raft_trail *t = &v->raft.trail;
+	uint64_t first = t->snapshot.index > t->offset ? t->offset + 1 : t->offset;
 	unsigned n;
 
-	if (a->prev_log_index >= base)
+	if (a->prev_log_index > t->offset || a->prev_log_index >= first)
 		return;
-	n = (unsigned)MIN(base - a->prev_log_index, a->n_entries);
+	n = (unsigned)MIN(first - a->prev_log_index, a->n_entries);
 	a->n_entries -= n;
 	if (a->n_entries > 0)
 		memmove(all, all + n, a->n_entries * sizeof(*all));
-	a->prev_log_index = base;
-	a->prev_log_term = rlog_base_term(v->log);
+	a->prev_log_index = first;
+	a->prev_log_term = rlog_term_of(v->log, first);
 }
 
 static bool out_of_place(const struct voter *v, const struct raft_message *m)
