@@ -15,7 +15,7 @@ struct learn {
 	struct file *f;
 	uint64_t no;           /* the block somebody waits for */
 	unsigned tried;        /* replicas that could not say, as bits */
-	unsigned asking;       /* replica */
+	unsigned asking;       /* replica; REPLICAS: none */
 	struct rpc *rpc;
 	struct vol_timer timer; /* when to try the next replica */
 };
@@ -152,7 +152,7 @@ static nsec_t distance(struct file *f, unsigned i, server_id_t s)
 	struct volume *v = f->v;
 	nsec_t rtt = peer_rtt(v, s);
 
-	if (peer_get(v, s)->down)
+	if (peer_unwell(v, s))
 		return NSEC_NEVER;
 	if (rtt == 0)
 		rtt = f->site[i] == v->config.site ? 1 : NSEC_SEC;
@@ -244,10 +244,9 @@ static bool on_learn_list(struct rpc *rpc, const struct msg *m)
 	struct msg_list_reply r = m->list_reply;
 	uint64_t first = rpc->m.list.first, last = rpc->m.list.last;
 
-	if (m->type != MSG_TYPE_list_reply || r.file != f->ino || r.status == STATUS_FENCED ||
-	    r.status == STATUS_BUSY || r.status == STATUS_PENDING)
+	if (m->type != MSG_TYPE_list_reply || r.file != f->ino || r.status == STATUS_BUSY)
 		return false;
-	peer_get(f->v, m->src)->down = false;
+	peer_answered(f->v, m, r.status);
 	if (r.seal > f->epoch) {
 		lease_sealed(f, r.seal);
 		return true;
@@ -259,6 +258,8 @@ static bool on_learn_list(struct rpc *rpc, const struct msg *m)
 		recall_step(f);
 		return true;
 	}
+	if (r.status == STATUS_UNKNOWN)
+		repair_note_blank(f, m->src);
 	l->tried |= 1u << l->asking;
 	learn_next(l);
 	return true;
@@ -268,7 +269,8 @@ static void on_learn_timer(struct volume *v UNUSED, struct vol_timer *t)
 {
 	struct learn *l = container_of(t, struct learn, timer);
 
-	l->tried |= 1u << l->asking;
+	if (l->asking < REPLICAS)
+		l->tried |= 1u << l->asking;
 	learn_next(l);
 }
 
@@ -281,15 +283,16 @@ static void learn_next(struct learn *l)
 
 	rpc_cancel(l->rpc);
 	l->rpc = NULL;
-	timer_set(f->v, &l->timer, f->v->now + 500 * NSEC_MSEC);
+	timer_set(f->v, &l->timer, f->v->now + 100 * NSEC_MSEC);
+	l->asking = REPLICAS;
 	n = replicas_by_nearness(f, l->no, order, server);
 	if (n == 0)
 		return;
 	while (i < n && (l->tried >> order[i] & 1))
 		i++;
 	if (i == n) {
-		l->tried = 0; /* once more round; what is down may be back */
-		i = 0;
+		l->tried = 0; /* once more round, after a while; what is down may be back */
+		return;
 	}
 	l->asking = order[i];
 	m.dst = server[l->asking];

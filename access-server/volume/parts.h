@@ -229,6 +229,7 @@ void recovery_write(struct file *f); /* zeroes what recovery must, once the leas
 void repair_kick(struct file *f, nsec_t after);
 void repair_stop(struct file *f);
 void repair_poll_start(struct volume *v);
+void repair_note_blank(struct file *f, server_id_t server);
 void repair_note_bad(struct file *f, uint64_t no, server_id_t server);
 void repair_peer_up(struct volume *v, server_id_t peer);
 

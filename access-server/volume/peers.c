@@ -17,6 +17,23 @@ struct peer *peer_get(struct volume *v, server_id_t id)
 	return p;
 }
 
+#define UNWELL_FOR (2 * NSEC_SEC)
+
+void peer_answered(struct volume *v, const struct msg *m, unsigned status)
+{
+	struct peer *p = peer_get(v, m->src);
+
+	p->down = false;
+	p->refused_at = status == STATUS_FENCED || status == STATUS_DISK ? v->now : 0;
+}
+
+bool peer_unwell(struct volume *v, server_id_t id)
+{
+	struct peer *p = peer_get(v, id);
+
+	return p->down || (p->refused_at && v->now < p->refused_at + UNWELL_FOR);
+}
+
 nsec_t peer_rtt(struct volume *v, server_id_t id)
 {
 	return v->ops->rtt ? v->ops->rtt(v->ctx, id) : 0;

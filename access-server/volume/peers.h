@@ -9,17 +9,20 @@ struct peer {
 	server_id_t id;
 	struct volume *v;
 	bool down;             /* told so, and nothing heard since */
+	nsec_t refused_at;     /* it said that it cannot serve (no session, disk out of service) */
 	bool reconnected;      /* while peer_up runs: what was in flight is lost */
 	nsec_t heard;          /* last answer that was not a refusal */
 	nsec_t latency;        /* of reads, smoothed; 0 unknown */
 	uint64_t granted;      /* bytes of space promised and not used (space.c) */
 	bool asking;           /* a space request is out */
-	bool refused;          /* the last one gave nothing */
+	bool no_space;         /* the last one gave nothing */
 	nsec_t asked_at;
 	struct vol_timer ask_timer;
 };
 
 struct peer *peer_get(struct volume *v, server_id_t id);
+void peer_answered(struct volume *v, const struct msg *m, unsigned status); /* notes how it is */
+bool peer_unwell(struct volume *v, server_id_t id); /* down, or cannot serve: ask others first */
 nsec_t peer_rtt(struct volume *v, server_id_t id); /* 0 unknown */
 nsec_t peer_resend_after(struct volume *v, server_id_t id); /* 2 round trips + 200 ms */
 void peers_free(struct volume *v);

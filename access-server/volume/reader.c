@@ -251,7 +251,6 @@ static void note_latency(struct volume *v, const struct rpc *rpc)
 
 	if (rpc->sent_at == 0)
 		return;
-	peer->down = false;
 	peer->latency = peer->latency ? (7 * peer->latency + took) / 8 : took;
 }
 
@@ -266,6 +265,7 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 
 	if (m->type != MSG_TYPE_read_reply || r->file != f->ino || r->block != p->no)
 		return false;
+	peer_answered(v, m, r->status);
 	if (r->seal > f->epoch && !VOL_BUG(v, VOLUME_BUG_SERVES_LAPSED)) {
 		lease_sealed(f, r->seal);
 		return true;
@@ -281,6 +281,8 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 		repair_note_bad(f, p->no, m->src);
 	} else if (r->status == STATUS_BAD_PAGE) {
 		repair_note_bad(f, p->no, m->src);
+	} else if (r->status == STATUS_UNKNOWN) {
+		repair_note_blank(f, m->src);
 	}
 	p->rpc[rpc->tag] = NULL;
 	rpc_cancel(rpc);

@@ -24,7 +24,7 @@ struct repair {
 	struct file *f;
 	struct copy *copies;
 	unsigned n;
-	bool moved;              /* a copy was done since the last look */
+	unsigned shift;          /* which clean replica to copy from: the next after each failure */
 	/* proving one server: */
 	server_id_t server;      /* 0: none */
 	uint64_t n_before;       /* file.n when it was listed: younger blocks are stale there */
@@ -118,10 +118,11 @@ static void on_copied(struct copy *c, enum copy_result result)
 
 	if (result == COPY_DONE) {
 		copied(c);
-		r->moved = true;
 	} else if (result == COPY_AHEAD) {
 		f->unclean = true; /* the next grant recovers and decides by rank */
 	}
+	if (result != COPY_DONE)
+		r->shift++;
 	DL_DELETE(r->copies, c);
 	r->n--;
 	copy_free(c);
@@ -146,19 +147,19 @@ static bool copying(const struct repair *r, uint64_t no)
 static bool copy_one(struct repair *r, uint64_t no, unsigned to)
 {
 	struct file *f = r->f;
-	unsigned order[REPLICAS];
+	unsigned order[REPLICAS], n;
 	server_id_t server[REPLICAS];
 	struct copy *c;
 	struct block *b = block_find(f, no);
 
-	if (copying(r, no) || replicas_by_nearness(f, no, order, server) == 0)
+	if (copying(r, no) || (n = replicas_by_nearness(f, no, order, server)) == 0)
 		return false;
-	if (peer_get(f->v, server[to])->down || file_behind(f, server[to]) || recovery_block_waits(f, no))
+	if (peer_unwell(f->v, server[to]) || file_behind(f, server[to]) || recovery_block_waits(f, no))
 		return false;
 	c = mem_new(sizeof(*c));
 	c->f = f;
 	c->no = no;
-	c->from = order[0];
+	c->from = order[r->shift % n];
 	c->to = to;
 	c->whole = b && (b->bad >> to & 1);
 	if (c->whole)
@@ -398,7 +399,7 @@ static void prove_some(struct repair *r)
 	struct msg m = {.type = MSG_TYPE_seal};
 
 	for (unsigned k = 0; k < f->behinds && !r->server; k++)
-		if (!peer_get(f->v, f->behind[k])->down)
+		if (!peer_unwell(f->v, f->behind[k]))
 			r->server = f->behind[k];
 	if (!r->server)
 		return;
@@ -468,6 +469,16 @@ void repair_peer_up(struct volume *v, server_id_t peer UNUSED)
 	DL_FOREACH2(v->held_lru, f, lru_next)
 		if (!stale_empty(&f->stale) || f->behinds)
 			repair_kick(f, 100 * NSEC_MSEC);
+}
+
+/* The server does not hold the file completely: a new disk. Whoever holds the file exclusively makes
+ * it whole; if it is only read, the background repairer takes it for that. */
+void repair_note_blank(struct file *f, server_id_t server)
+{
+	file_behind_add(f, server);
+	f->wants_repair = true;
+	if (f->phase == PHASE_IDLE)
+		repair_kick(f, NSEC_SEC);
 }
 
 /* A page of the replica fails its checksum: it is stale until it is copied whole. Under a shared

@@ -2,6 +2,14 @@
  * ordinary exclusive lease that yields at once. */
 #include "access-server/volume/parts.h"
 
+static void take(struct volume *v, struct file *f)
+{
+	v->repairing = f;
+	f->repair_only = true;
+	f->wants_repair = false;
+	lease_ask(f, LEASE_EXCLUSIVE);
+}
+
 static void on_repair_inode(struct session_call *c, const struct msg *m)
 {
 	struct volume *v = container_of(c, struct volume, repair_call);
@@ -22,9 +30,20 @@ static void on_repair_inode(struct session_call *c, const struct msg *m)
 		f = file_get(v, m->r_inode.ino);
 		f->forgotten = true;
 	}
-	v->repairing = f;
-	f->repair_only = true;
-	lease_ask(f, LEASE_EXCLUSIVE);
+	take(v, f);
+}
+
+/* A file read here whose replicas are known to lag. */
+static bool take_wanted(struct volume *v)
+{
+	struct file *f, *next;
+
+	HASH_ITER(hh, v->files, f, next)
+		if (f->wants_repair && f->behinds && f->phase == PHASE_IDLE && f->lease != LEASE_EXCLUSIVE && !f->waiting) {
+			take(v, f);
+			return true;
+		}
+	return false;
 }
 
 static void ask(struct volume *v)
@@ -44,7 +63,7 @@ static void on_poll(struct volume *v, struct vol_timer *t)
 	timer_set(v, t, v->now + v->config.repair_every);
 	if (f && f->lease != LEASE_EXCLUSIVE && f->phase == PHASE_IDLE)
 		repair_poll_next(v);
-	if (!v->repairing && !v->repair_asking && vol_session_valid(v))
+	if (!v->repairing && !v->repair_asking && vol_session_valid(v) && !take_wanted(v))
 		ask(v);
 }
 

@@ -15,10 +15,10 @@ static bool on_space(struct rpc *rpc, const struct msg *m)
 	    (m->space_reply.status != STATUS_OK && m->space_reply.status != STATUS_NO_SPACE))
 		return false;
 	p->asking = false;
-	p->down = false;
-	p->refused = m->space_reply.granted == 0;
+	peer_answered(v, m, STATUS_OK);
+	p->no_space = m->space_reply.granted == 0;
 	p->granted += m->space_reply.granted;
-	if (p->refused)
+	if (p->no_space)
 		timer_set(v, &p->ask_timer, v->now + REFUSED_FOR);
 	room_retry(v);
 	return true;
@@ -38,7 +38,7 @@ void space_want(struct volume *v, struct peer *p)
 
 	if (p->asking || p->granted >= v->config.journal_slack_bytes / 2)
 		return;
-	if (p->refused && v->now < p->asked_at + REFUSED_FOR)
+	if (p->no_space && v->now < p->asked_at + REFUSED_FOR)
 		return;
 	p->asking = true;
 	p->asked_at = v->now;
@@ -60,7 +60,7 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 			space_want(v, p);
 		if (p->granted >= bytes)
 			enough++;
-		else if (p->refused)
+		else if (p->no_space)
 			refusing++;
 	}
 	if (enough >= 2)
@@ -84,7 +84,7 @@ void space_given(struct volume *v, server_id_t server, uint64_t bytes)
 		return;
 	p = peer_get(v, server);
 	p->granted += bytes;
-	p->refused = false;
+	p->no_space = false;
 	room_retry(v);
 }
 
@@ -93,5 +93,5 @@ void space_peer_down(struct volume *v, server_id_t server)
 	struct peer *p = peer_get(v, server);
 
 	p->granted = 0;
-	p->refused = false;
+	p->no_space = false;
 }

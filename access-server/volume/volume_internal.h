@@ -189,6 +189,7 @@ struct file {
 	struct stale_map stale;
 	server_id_t *behind;        /* servers of which no block counts (not sealed, or blank) */
 	unsigned behinds;
+	bool wants_repair;          /* seen while it was only read: the repairer takes it */
 	struct learn *learns;
 	struct recovery *recovery;
 	bool recovery_waits;        /* some blocks had fewer than two sealed servers */

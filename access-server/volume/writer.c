@@ -534,8 +534,7 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 		b->want_stale |= (uint8_t)(1u << i);
 		return true;
 	case STATUS_UNKNOWN:
-		file_behind_add(f, b->server[i]);
-		repair_kick(f, NSEC_SEC);
+		repair_note_blank(f, b->server[i]);
 		return true;
 	case STATUS_STALE:
 		f->gone = true;
@@ -596,7 +595,7 @@ void writer_recv(struct volume *v, const struct msg *m)
 		lease_sealed(f, r->seal);
 		return;
 	}
-	peer_get(v, m->src)->down = false;
+	peer_answered(v, m, r->status);
 	if (r->status == STATUS_OK) {
 		peer_get(v, m->src)->heard = v->now;
 		on_durable(b, i, r->durable);
