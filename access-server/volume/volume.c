@@ -524,6 +524,6 @@ void vol_get_stats(const struct volume *v, struct vol_stats *out)
 	out->buffered_bytes = v->buffered;
 	out->stale_blocks = 0;
 	HASH_ITER(hh, v->files, f, next)
-		if (!stale_empty(&f->stale) && f->have_attr)
+		if (f->lease == LEASE_EXCLUSIVE && !stale_empty(&f->stale) && f->have_attr)
 			out->stale_blocks += stale_count(&f->stale, DIV_UP(f->size, file_block_bytes(f)));
 }
