@@ -5,8 +5,9 @@
  *           server gets 150 ms; when some do, the others go on without them after 300 ms.
  *   COPY    per block the highest rank among the servers that count; if only one has it (or the ones
  *           that have it do not count together), it is copied whole to another   (recovery_decide.c)
- *   CLOSE   `closed` = E durable on them, except for blocks on which a server is not proven equal
  *   ATTR    the attribute record: size, times, the pending trim
+ *   CLOSE   `closed` = E durable on them, except for blocks on which a server is not proven equal, and
+ *           for every block below the size that waits, with a record or without
  *
  * Invariants:
  * - seals count per block, never per site;
@@ -14,7 +15,8 @@
  *   go away before it is closed, the lease is given back unclean and another epoch recovers;
  * - nothing is served before its block is closed on two replicas that count together;
  * - every replica outside the pair is stale (a bit, or its server is in file.behind) until compared;
- * - a block with fewer than two known replicas waits, and while there is one the file is unclean. */
+ * - a block with fewer than two known replicas waits, and while there is one the file is unclean and
+ *   does not grow. Above the size there is nothing flushed to wait for: the record has two replicas. */
 #include <stdlib.h>
 
 #include "access-server/volume/recovery.h"
@@ -250,6 +252,7 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 	HASH_ITER(hh, r->blocks, rb, next)
 		if (!rb->waits && rb->no != BLOCK_ATTR && !rb->holes && !version_eq(rb->winner.version, VERSION_NONE))
 			zero_block(f, rb, a);
+	/* While blocks wait the trim stays pending, for the recovery that decides them. */
 	if (a->trim_from != UINT64_MAX) {
 		f->trim_from = a->trim_from;
 		f->trim_at = a->trim_at;
@@ -260,11 +263,11 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
 }
 
-static void finish(struct recovery *r, const struct attr_record *a)
+static void finish(struct recovery *r)
 {
 	struct file *f = r->f;
 
-	take_over(r, a);
+	take_over(r, &r->attr);
 	recovery_free(r);
 	truncate_progress(f);
 	if (f->repair_only)
@@ -273,14 +276,13 @@ static void finish(struct recovery *r, const struct attr_record *a)
 }
 
 static void attr_ask(struct recovery *r);
+static void rec_close(struct recovery *r);
 
 static bool on_attr(struct rpc *rpc, const struct msg *m)
 {
 	struct recovery *r = rpc->ctx;
 	struct file *f = r->f;
 	const struct msg_read_reply *reply = &m->read_reply;
-	struct attr_record a;
-
 	if (m->type != MSG_TYPE_read_reply || reply->file != f->ino || reply->block != BLOCK_ATTR ||
 	    reply->status == STATUS_FENCED || reply->status == STATUS_BUSY)
 		return false;
@@ -291,12 +293,12 @@ static bool on_attr(struct rpc *rpc, const struct msg *m)
 	r->attr_rpc = NULL;
 	rpc_cancel(rpc);
 	if (reply->status != STATUS_OK || m->payload.len != PAGE_BYTES || !read_reply_good(f, reply, m->payload) ||
-	    attr_record_decode(slice_data(m->payload), PAGE_BYTES, &a) < 0) {
+	    attr_record_decode(slice_data(m->payload), PAGE_BYTES, &r->attr) < 0) {
 		vol_log(f->v, "volume.attr_record", "file=%" PRIu64 " server=%u: attribute record unreadable", f->ino, m->src);
 		attr_ask(r);
 		return true;
 	}
-	finish(r, &a);
+	rec_close(r);
 	return true;
 }
 
@@ -311,7 +313,8 @@ static void attr_ask(struct recovery *r)
 	HASH_FIND(hh, r->blocks, &no, sizeof(no), rb);
 	/* Never written: the catalog's word, from the last release, is the truth. */
 	if (version_eq(rb->winner.version, VERSION_NONE)) {
-		finish(r, &(struct attr_record){f->size, f->atime, f->mtime, f->ctime, UINT64_MAX, VERSION_NONE});
+		r->attr = (struct attr_record){f->size, f->atime, f->mtime, f->ctime, UINT64_MAX, VERSION_NONE};
+		rec_close(r);
 		return;
 	}
 	while (i < REPLICAS && (!(rb->good >> i & 1) || (r->attr_tried >> i & 1)))
@@ -370,8 +373,7 @@ static void closed_look(struct recovery *r, bool patient)
 		rpc_cancel(r->server[k].rpc);
 		r->server[k].rpc = NULL;
 	}
-	r->phase = REC_ATTR;
-	attr_ask(r);
+	finish(r);
 }
 
 static bool on_closed(struct rpc *rpc, const struct msg *m)
@@ -404,6 +406,37 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Blocks of the server that wait and of which nobody showed a record: closing them would rule out
+ * what the servers hold that are not here. Appended to *bytes after `n`; returns how many. */
+static uint32_t waiting_blocks(struct recovery *r, server_id_t id, uint8_t **bytes, uint32_t n)
+{
+	struct file *f = r->f;
+	uint32_t added = 0;
+
+	if (__builtin_popcount(missing_sites(r, false)) <= 1)
+		return 0;
+	for (uint64_t no = 0; no < DIV_UP(r->attr.size, file_block_bytes(f)); no++) {
+		server_id_t server[REPLICAS];
+		struct rec_block *rb;
+		unsigned known = 0, mine = 0;
+
+		HASH_FIND(hh, r->blocks, &no, sizeof(no), rb);
+		if (rb || !file_place(f, no, server))
+			continue;
+		for (unsigned i = 0; i < REPLICAS; i++) {
+			struct rec_server *s = rec_server(r, server[i]);
+
+			known |= s && counts(s) ? 1u << i : 0;
+			mine |= server[i] == id;
+		}
+		if (!mine || rec_pair(f, known))
+			continue;
+		*bytes = mem_resize(*bytes, n + added + 1, 8);
+		put_u64le(*bytes + 8 * (n + added++), no);
+	}
+	return added;
+}
+
 static void close_send(struct recovery *r, struct rec_server *s)
 {
 	struct file *f = r->f;
@@ -416,6 +449,7 @@ static void close_send(struct recovery *r, struct rec_server *s)
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (rb->server[i] == s->id && (rb->waits || !(rb->good >> i & 1)))
 				put_u64le(bytes + 8 * n++, rb->no);
+	n += waiting_blocks(r, s->id, &bytes, n);
 	qsort(bytes, n, 8, by_number);
 	m.close.file = f->ino;
 	m.close.map = f->attr.map;
@@ -425,15 +459,12 @@ static void close_send(struct recovery *r, struct rec_server *s)
 	mem_free(bytes);
 }
 
-void rec_close(struct recovery *r)
+static void rec_close(struct recovery *r)
 {
 	r->phase = REC_CLOSE;
 	for (unsigned k = 0; k < r->servers; k++) {
 		struct rec_server *s = &r->server[k];
 
-		/* Whoever comes from now on is proven later (repair.c). */
-		rpc_cancel(s->rpc);
-		s->rpc = NULL;
 		if (s->state != REC_READY)
 			continue;
 		if (VOL_BUG(r->f->v, VOLUME_BUG_NO_CLOSE))
@@ -442,6 +473,12 @@ void rec_close(struct recovery *r)
 			close_send(r, s);
 	}
 	closed_look(r, true);
+}
+
+void rec_copied(struct recovery *r)
+{
+	r->phase = REC_ATTR;
+	attr_ask(r);
 }
 
 /* --- life --- */

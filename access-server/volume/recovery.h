@@ -40,7 +40,7 @@ struct rec_block {
 	bool holes;
 };
 
-enum rec_phase { REC_GATHER, REC_COPY, REC_CLOSE, REC_ATTR };
+enum rec_phase { REC_GATHER, REC_COPY, REC_ATTR, REC_CLOSE };
 
 struct recovery {
 	struct file *f;
@@ -53,6 +53,7 @@ struct recovery {
 	unsigned copying;
 	struct vol_timer patience;  /* for servers that may still come */
 	struct vol_timer deadline;  /* no progress: another epoch */
+	struct attr_record attr;
 	struct rpc *attr_rpc;
 	unsigned attr_tried;
 };
@@ -60,7 +61,7 @@ struct recovery {
 struct rec_server *rec_server(struct recovery *r, server_id_t id);
 void rec_decide(struct recovery *r);   /* builds the blocks from the lists, starts copying */
 void rec_copy_some(struct recovery *r);
-void rec_close(struct recovery *r);    /* every block has its pair: next phase */
+void rec_copied(struct recovery *r);   /* every block has its pair: next phase */
 void rec_progress(struct recovery *r); /* puts the deadline off */
 bool rec_pair(struct file *f, unsigned mask); /* two replicas in it that count together */
 void recovery_free(struct recovery *r);

@@ -154,7 +154,7 @@ void rec_copy_some(struct recovery *r)
 	}
 	r->copy_next = rb;
 	if (r->copying == 0)
-		rec_close(r);
+		rec_copied(r);
 }
 
 void rec_decide(struct recovery *r)
@@ -163,6 +163,11 @@ void rec_decide(struct recovery *r)
 
 	r->phase = REC_COPY;
 	rec_progress(r);
+	/* Whoever comes from now on has no part in it, and is proven later (repair.c). */
+	for (unsigned k = 0; k < r->servers; k++) {
+		rpc_cancel(r->server[k].rpc);
+		r->server[k].rpc = NULL;
+	}
 	block_of(r, BLOCK_ATTR);
 	for (unsigned k = 0; k < r->servers; k++)
 		for (unsigned i = 0; r->server[k].state == REC_READY && i < r->server[k].n; i++)

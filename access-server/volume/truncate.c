@@ -53,7 +53,7 @@ bool truncate_try(struct file *f, struct vol_req *req)
 		vol_complete(f->v, req, -EFBIG);
 		return true;
 	}
-	if (f->trim_from != UINT64_MAX || !block_known(f, BLOCK_ATTR))
+	if (f->trim_from != UINT64_MAX || f->recovery_waits || !block_known(f, BLOCK_ATTR))
 		return false;
 	f->kernel_may_cache = true;
 	if (size < f->size) {
@@ -73,7 +73,7 @@ bool truncate_try(struct file *f, struct vol_req *req)
  * since every block it speaks of is newer now. */
 void truncate_progress(struct file *f)
 {
-	if (f->trim_from == UINT64_MAX || f->lease != LEASE_EXCLUSIVE || !file_flushed(f, f->trim_n))
+	if (f->trim_from == UINT64_MAX || f->recovery_waits || f->lease != LEASE_EXCLUSIVE || !file_flushed(f, f->trim_n))
 		return;
 	f->trim_from = UINT64_MAX;
 	attr_dirty(f, false);
@@ -122,9 +122,8 @@ bool fallocate_try(struct file *f, struct vol_req *req)
 		return true;
 	}
 	/* Blocks that recovery has not decided yet cannot be zeroed upon. */
-	for (uint64_t no = req->off / bytes; f->recovery && no * bytes < MIN(end, f->size); no++)
-		if (recovery_block_waits(f, no))
-			return false;
+	if (f->recovery_waits)
+		return false;
 	if ((req->flags & (VOL_F_PUNCH | VOL_F_ZERO_RANGE)) && req->off < f->size)
 		scan_op_start(f, req, req->off / bytes, (MIN(end, f->size) - 1) / bytes, punch);
 	else

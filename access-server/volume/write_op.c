@@ -166,6 +166,8 @@ bool write_try(struct file *f, struct vol_req *req)
 		strip_suid(f, req);
 		return true;
 	}
+	if (f->recovery_waits && end > f->size)
+		return false;
 	rc = blocks_ready(f, off, end, &room);
 	if (rc < 0) {
 		vol_complete(v, req, rc);
