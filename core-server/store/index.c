@@ -80,8 +80,8 @@ struct file *index_file(struct store *s, file_id_t id)
 	rc = format_get_file(s->kv, id, &f->rec);
 	f->exists = f->in_kv = rc != -ENOENT;
 	if (rc == ERR_CORRUPT) {
-		f->rec = (struct store_file){.damaged = true, .seal = UINT64_MAX};
-		s->damaged++;
+		f->rec = (struct store_file){.damaged = true};
+		apply_damage(s, &(struct footprint){STORE_FILE, id, 0, SEAL_UNKNOWN});
 	} else if (rc < 0 && rc != -ENOENT) {
 		store_fail(s, rc, "reading the record of file %" PRIu64 " failed: %s", id, err_text(rc));
 	}

@@ -182,7 +182,8 @@ static uint32_t run_at(const struct space *sp, uint64_t from, uint32_t want)
 	return n;
 }
 
-/* Next fit: the first run of `want` free pages behind the cursor, or the longest one seen. */
+/* The first run of `want` free pages behind the cursor, or the longest one seen. The cursor goes back
+ * to what was freed: space written before needs no work of the file system at the next sync. */
 uint32_t space_alloc(struct store *s, uint32_t want, uint32_t *loc)
 {
 	struct space *sp = &s->space;
@@ -263,6 +264,7 @@ void space_release(struct store *s)
 			CHECK(!bit(sp->committed, loc));
 			bit_clear(sp->used, loc);
 			sp->free++;
+			sp->cursor = MIN(sp->cursor, loc);
 		}
 	sp->limbo.n = 0;
 }

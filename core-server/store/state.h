@@ -16,6 +16,7 @@
 
 #define LEAF_SHIFT 6
 #define LEAF_PAGES (1u << LEAF_SHIFT)
+#define SEAL_UNKNOWN UINT64_MAX  /* the record is lost: nothing may be accepted */
 #define LOC_NONE UINT32_MAX      /* page numbers of the data file: 16 TiB a store at most */
 #define JOURNAL_FIRST (2 * (uint64_t)PAGE_BYTES) /* behind the two header blocks */
 #define GROW_BYTES ((uint64_t)256 << 20)

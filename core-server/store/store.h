@@ -63,7 +63,7 @@ nsec_t store_tick(struct store *s, nsec_t now);
 
 /* --- what the store knows of a file: one durable record per file --- */
 struct store_file {
-	uint64_t seal;
+	uint64_t seal;      /* UINT64_MAX: unknown, lost to damage, until a FILE record replaces it */
 	uint64_t closed;
 	uint64_t map;       /* map version the file is placed by; 0: unknown yet */
 	bool complete;      /* the holder said: everything of the file that belongs here is here */

@@ -467,30 +467,49 @@ uint64_t sim_disk_ops(const struct disk *base)
 	return container_of(base, const struct sim_disk, base)->ops;
 }
 
+static void flip(struct disk_file *f, uint64_t page, uint64_t byte, uint8_t mask)
+{
+	f->medium.v[page][byte] ^= mask;
+	if (f->seen.v[page])
+		f->seen.v[page][byte] ^= mask;
+}
+
 bool sim_disk_rot_at(struct disk *base, const char *name, uint64_t off)
 {
 	struct sim_disk *d = self(base);
 	struct disk_file *f = find_file(d, name);
 	uint64_t page = off / PAGE_BYTES;
-	uint64_t bit = random_below(&d->random, PAGE_BYTES * 8);
 
 	if (!f || page >= f->medium.n || !f->medium.v[page])
 		return false;
-	f->medium.v[page][bit / 8] ^= (uint8_t)(1u << (bit % 8));
-	if (f->seen.v[page])
-		f->seen.v[page][bit / 8] ^= (uint8_t)(1u << (bit % 8));
+	flip(f, page, off % PAGE_BYTES, (uint8_t)(1u << random_below(&d->random, 8)));
 	return true;
+}
+
+/* The k-th page that was ever written. */
+static uint64_t written_page(const struct disk_file *f, uint64_t k)
+{
+	uint64_t p = 0;
+
+	while (!f->medium.v[p] || k--)
+		p++;
+	return p;
 }
 
 unsigned sim_disk_rot(struct disk *base, const char *name, unsigned pages)
 {
 	struct sim_disk *d = self(base);
 	struct disk_file *f = find_file(d, name);
-	unsigned n = 0;
+	uint64_t written = 0;
 
-	for (unsigned tries = 0; f && f->medium.n && n < pages && tries < pages * 64; tries++)
-		n += sim_disk_rot_at(base, name, random_below(&d->random, f->medium.n) * PAGE_BYTES);
-	return n;
+	for (uint64_t p = 0; f && p < f->medium.n; p++)
+		written += f->medium.v[p] != NULL;
+	if (!written)
+		return 0;
+	for (unsigned n = 0; n < pages; n++)
+		flip(f, written_page(f, random_below(&d->random, written)),
+		     random_below(&d->random, PAGE_BYTES), (uint8_t)(1u << random_below(&d->random, 8)));
+	return pages;
 }
 
 void sim_disk_fail_next_sync(struct disk *d)

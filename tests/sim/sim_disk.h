@@ -44,7 +44,7 @@ uint64_t sim_disk_ops(const struct disk *d);
 
 /* Flips a bit in `pages` randomly chosen written pages of the file. Returns how many. */
 unsigned sim_disk_rot(struct disk *d, const char *file, unsigned pages);
-/* Flips a bit of the page at `off`; false if nothing was ever written there. */
+/* Flips a bit of the byte at `off`; false if nothing was ever written there. */
 bool sim_disk_rot_at(struct disk *d, const char *file, uint64_t off);
 void sim_disk_fail_next_sync(struct disk *d);  /* -EIO; what was unsynced reads as old afterwards */
 void sim_disk_fail_all(struct disk *d, bool on); /* every request gives -EIO */

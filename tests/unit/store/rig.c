@@ -1,8 +1,7 @@
 #include "tests/unit/store/rig.h"
 
-#include <stdlib.h>
-
 #include "common/base/mem.h"
+#include "core-server/store/state.h"
 
 /* --- events --- */
 static bool before(const struct rig_event *a, const struct rig_event *b)
@@ -294,4 +293,60 @@ int rig_read_block(struct rig *g, file_id_t file, uint64_t block, uint8_t shift,
 	struct read_op op = {.r = {.file = file, .block = block, .block_shift = shift, .len = len}};
 
 	return read_range(g, &op, to, at);
+}
+
+static struct store_read *ended;
+
+static void on_raw(struct store_read *r)
+{
+	ended = r;
+}
+
+void rig_read_begin(struct rig *g, struct store_read *r)
+{
+	ended = NULL;
+	r->done = on_raw;
+	store_read(g->store, r);
+	CHECK(!ended);
+}
+
+int rig_read_end(struct rig *g, struct store_read *r)
+{
+	while (ended != r && rig_step(g))
+		;
+	CHECK(ended == r);
+	return r->result;
+}
+
+int rig_read_raw(struct rig *g, struct store_read *r)
+{
+	rig_read_begin(g, r);
+	return rig_read_end(g, r);
+}
+
+uint64_t rig_index_bytes(const struct rig *g)
+{
+	return g->store->index_bytes;
+}
+
+struct opening {
+	int *rc;
+	bool *opened;
+};
+
+static void on_open_as(void *ctx, int rc)
+{
+	struct opening *o = ctx;
+
+	*o->rc = rc;
+	*o->opened = true;
+}
+
+void rig_open_as(struct rig *g, uint64_t cluster, server_id_t server, struct store **out, int *rc,
+                 bool *opened)
+{
+	struct opening o = {rc, opened};
+
+	store_open(out, g->disk, g->kv, cluster, server, &g->config, on_open_as, &o);
+	rig_wait(g, opened);
 }

@@ -1,6 +1,8 @@
 /* One store on a simulated disk, with an event loop of its own in virtual time. */
 #pragma once
 
+#include <stdlib.h>
+
 #include "common/kv/kv.h"
 #include "common/wire/msg.h"
 #include "core-server/store/store.h"
@@ -59,3 +61,9 @@ int rig_read(struct rig *g, file_id_t file, uint64_t block, uint32_t off, void *
              struct store_block *at);
 int rig_read_block(struct rig *g, file_id_t file, uint64_t block, uint8_t shift, uint32_t len,
                    void *to, struct store_block *at);
+int rig_read_raw(struct rig *g, struct store_read *r); /* the caller frees what it got */
+void rig_read_begin(struct rig *g, struct store_read *r);
+int rig_read_end(struct rig *g, struct store_read *r);
+uint64_t rig_index_bytes(const struct rig *g);
+void rig_open_as(struct rig *g, uint64_t cluster, server_id_t server, struct store **out, int *rc,
+                 bool *opened);
