@@ -41,6 +41,12 @@ static void on_map(struct session_call *c, const struct msg *m)
 	if (!m || m->type != MSG_TYPE_r_bytes || m->r_bytes.status != STATUS_OK ||
 	    map_decode(m->r_bytes.bytes.p, m->r_bytes.bytes.len, &e->map) != 0) {
 		e->map = NULL;
+		/* Old ones are kept only while an inode names them: asked for again when one does. */
+		if (m && m->r_status.status == STATUS_NOT_FOUND && e->version < v->newest_wanted) {
+			HASH_DEL(v->maps, e);
+			mem_free(e);
+			return;
+		}
 		timer_set(v, &e->timer, v->now + MAP_RETRY);
 		return;
 	}

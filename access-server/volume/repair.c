@@ -12,7 +12,8 @@
 
 #define COPIES_FILE 4
 #define COPIES_VOLUME 8
-#define LOOK_AGAIN (2 * NSEC_SEC)
+#define RETRY (300 * NSEC_MSEC)
+#define LOOK_AGAIN NSEC_SEC
 #define LIST_MAX 4096
 
 struct listed {
@@ -131,7 +132,7 @@ static void on_copied(struct copy *c, enum copy_result result)
 		block_send(b);
 		block_settle(b);
 	}
-	repair_kick(f, result == COPY_DONE ? 0 : NSEC_SEC);
+	repair_kick(f, result == COPY_DONE ? 0 : RETRY);
 }
 
 static bool copying(const struct repair *r, uint64_t no)
@@ -154,7 +155,7 @@ static bool copy_one(struct repair *r, uint64_t no, unsigned to)
 
 	if (copying(r, no) || (n = replicas_by_nearness(f, no, order, server)) == 0)
 		return false;
-	if (peer_unwell(f->v, server[to]) || file_behind(f, server[to]) || recovery_block_waits(f, no))
+	if (peer_get(f->v, server[to])->down || file_behind(f, server[to]) || recovery_block_waits(f, no))
 		return false;
 	c = mem_new(sizeof(*c));
 	c->f = f;
@@ -399,7 +400,7 @@ static void prove_some(struct repair *r)
 	struct msg m = {.type = MSG_TYPE_seal};
 
 	for (unsigned k = 0; k < f->behinds && !r->server; k++)
-		if (!peer_unwell(f->v, f->behind[k]))
+		if (!peer_get(f->v, f->behind[k])->down)
 			r->server = f->behind[k];
 	if (!r->server)
 		return;
