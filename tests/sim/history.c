@@ -246,13 +246,13 @@ static bool stays(const struct history *h, uint32_t op, uint32_t stamp)
 /* Two appends that succeeded never share a place, unless the first was lost in between. */
 static void check_appends(struct history *h, struct world *w)
 {
-	uint32_t *invoked = mem_new_array(h->ops + 1, sizeof(*invoked));
+	uint32_t *returned = mem_new_array(h->ops + 1, sizeof(*returned));
 
 	for (uint32_t i = 0; i < h->events; i++) {
 		const struct hist_event *e = &h->event[i];
 
-		if (e->type == HIST_INVOKE)
-			invoked[e->arg] = i;
+		if (e->type == HIST_RETURN)
+			returned[e->arg] = i;
 	}
 	for (uint32_t a = 0; a < h->ops; a++) {
 		const struct hist_op *o = &h->op[a];
@@ -263,12 +263,12 @@ static void check_appends(struct history *h, struct world *w)
 			const struct hist_op *p = &h->op[b];
 
 			if (p->type == HIST_WRITE && p->file == o->file && p->ended != NSEC_NEVER &&
-			    !p->rc && p->unit == o->unit && stays(h, a, invoked[b]))
+			    !p->rc && p->unit == o->unit && stays(h, a, returned[b]))
 				world_fail(w, "P3: appends %" PRIu64 " and %" PRIu64 " both went to unit %u of"
 				           " file %u", o->value, p->value, o->unit, o->file);
 		}
 	}
-	mem_free(invoked);
+	mem_free(returned);
 }
 
 static void check_unit(struct history *h, struct scratch *s, struct world *w, uint32_t file,
