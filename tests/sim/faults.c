@@ -53,8 +53,6 @@ static void restart(struct faults *f, unsigned a, unsigned b)
 	struct node *n = &f->c->node[a];
 
 	(void)b;
-	if (n->alive && n->kind != SERVER_ACCESS && node_disk_failed(n))
-		node_crash(n, true); /* out of service: somebody restarts it */
 	if (!n->alive)
 		node_start(n);
 }
@@ -217,7 +215,6 @@ static void fail_sync(struct faults *f)
 		return;
 	world_trace(&f->c->w, "next fsync of %u fails", n->id);
 	sim_disk_fail_next_sync(n->disk);
-	later(f, draw_length(f) + 100 * NSEC_MSEC, restart, n->index, 0);
 }
 
 static void roll_back(struct faults *f, unsigned a, unsigned b)
@@ -338,8 +335,6 @@ void faults_heal(struct faults *f)
 		disk_well(f, i, 0);
 		n->paused_until = 0;
 		node_set_clock_rate(n, 0);
-		if (n->alive && n->kind != SERVER_ACCESS && node_disk_failed(n))
-			node_crash(n, false);
 		if (!n->alive)
 			node_start(n);
 	}

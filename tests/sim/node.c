@@ -332,6 +332,27 @@ static void limit_ticks(struct node *n)
 		world_fail(&n->c->w, "P8: server %u spins: its tick is always due", n->id);
 }
 
+static void replace_process(struct node *n, struct node_event *ev)
+{
+	(void)ev;
+	node_crash(n, true);
+	node_start(n);
+}
+
+/* A server whose disk failed ends; whoever runs it starts it again. */
+void node_restart_soon(struct node *n)
+{
+	struct node_event *ev;
+
+	if (n->restarting == n->life)
+		return;
+	n->restarting = n->life;
+	world_trace(&n->c->w, "%u leaves service: its disk failed", n->id);
+	ev = mem_new(sizeof(*ev));
+	ev->run = replace_process;
+	node_event_at(n, n->c->w.now + 300 * NSEC_MSEC, ev);
+}
+
 void node_after(struct node *n)
 {
 	struct tick_event *t;
@@ -339,6 +360,8 @@ void node_after(struct node *n)
 
 	limit_ticks(n);
 	due = call_tick(n);
+	if (n->disk && node_disk_failed(n))
+		node_restart_soon(n);
 	if (due == NSEC_NEVER || !n->alive)
 		return;
 	at = due <= node_clock(n) ? n->c->w.now : true_time(n, due);

@@ -47,6 +47,7 @@ struct node {
 	struct volume *volume;
 	struct hint *hint;
 	uint64_t map_seen;         /* access: the map its connections follow */
+	uint32_t restarting;       /* the life that is about to end because its disk failed */
 	uint64_t complete_from;    /* core: told by the catalog */
 	void *image;               /* of the kv, beside sim_disk_snapshot() */
 	size_t image_bytes;
@@ -77,6 +78,8 @@ void node_wipe(struct node *n);
 void node_remember(struct node *n);
 void node_restore(struct node *n);
 bool node_disk_failed(const struct node *n); /* out of service until a restart */
+
+void node_restart_soon(struct node *n);
 
 /* After an entry point of its cores was called: their tick, and when the next one is due. */
 void node_after(struct node *n);

@@ -1,6 +1,5 @@
 #include "core-server/replica/replica.h"
 #include "core-server/store/store.h"
-#include "common/base/mem.h"
 #include "common/session/session.h"
 #include "tests/sim/cluster.h"
 
@@ -67,25 +66,14 @@ static const struct session_ops ops = {
         .map_changed = on_map,
 };
 
-static void start_again(struct node *n, struct node_event *ev)
-{
-	(void)ev;
-	node_crash(n, false);
-	node_start(n);
-}
-
 static void on_open(void *ctx, int rc)
 {
 	struct node *n = ctx;
 	struct replica_config config = {.server = n->id, .bugs = n->c->shape.replica_bugs};
 	struct session_config session;
 
-	if (rc == -EIO) { /* the disk failed again: whoever runs the server starts it once more */
-		struct node_event *ev = mem_new(sizeof(*ev));
-
-		world_trace(&n->c->w, "%u gives up: %s", n->id, store_why(n->store));
-		ev->run = start_again;
-		node_event_at(n, n->c->w.now + 100 * NSEC_MSEC, ev);
+	if (rc == -EIO) {
+		node_restart_soon(n);
 		return;
 	}
 	if (rc < 0) {
