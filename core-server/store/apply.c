@@ -173,21 +173,12 @@ void apply_change(struct store *s, const struct change *c, struct jbuf *buf, uin
 		s->dirty_since = s->config.now(s->config.ctx);
 }
 
-/* The file's record of an acknowledged FILE is lost: its seal cannot be lower than what the
- * footprint says, and nothing else of the file counts. */
+/* An acknowledged FILE is lost: its seal cannot be lower than what the footprint says, and what the
+ * file's blocks are worth (closed, exceptions, complete) is not known any more. */
 static void damage_file(struct store *s, const struct footprint *fp)
 {
 	struct file *f = index_file(s, fp->file);
-	struct store_block at;
-	uint64_t block, from = 0;
 
-	while (store_next_block(s, fp->file, from, &block, &at)) {
-		index_damage(s, index_blk(s, fp->file, block));
-		if (block == BLOCK_ATTR)
-			break;
-		from = block + 1;
-	}
-	f = index_file(s, fp->file);
 	mem_free(f->rec.exception);
 	f->rec = (struct store_file){
 		.seal = MAX(f->exists ? f->rec.seal : 0, fp->seal), .map = f->rec.map, .damaged = true};

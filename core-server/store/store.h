@@ -67,8 +67,8 @@ struct store_file {
 	uint64_t closed;
 	uint64_t map;       /* map version the file is placed by; 0: unknown yet */
 	bool complete;      /* the holder said: everything of the file that belongs here is here */
-	bool damaged;       /* its record was lost to damage: what is not listed is unknown, not zeros,
-	                       until a FILE record with complete replaces it */
+	bool damaged;       /* its record was lost to damage: `complete` is false and closed 0 until a FILE
+	                       record with complete replaces it; its blocks are what they were */
 	unsigned exceptions;       /* blocks for which `closed` does not count, ascending */
 	uint64_t *exception;
 };

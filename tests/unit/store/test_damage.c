@@ -121,7 +121,7 @@ Test(store_damage, refuses_when_it_cannot_name_what_is_lost)
 	cr_assert_not_null(strstr(store_why(rig.store), "format this store anew"));
 }
 
-Test(store_damage, calls_all_of_a_file_damaged_whose_record_is_lost)
+Test(store_damage, doubts_a_file_whose_record_is_lost)
 {
 	struct store_file rec = {.seal = 9, .closed = 8, .complete = true}, f;
 	struct store_req r = {.op = STORE_FILE, .file = FILE, .record = &rec};
@@ -138,8 +138,9 @@ Test(store_damage, calls_all_of_a_file_damaged_whose_record_is_lost)
 	cr_assert(f.damaged);
 	cr_assert_not(f.complete);
 	cr_assert_eq(f.seal, 9, "a seal is kept whatever is lost (P2)");
+	cr_assert_eq(f.closed, 0);
 	cr_assert(store_get_block(rig.store, FILE, 0, &at));
-	cr_assert(at.damaged);
+	cr_assert_eq(at.version.n, 1, "its blocks are what they were");
 	cr_assert_eq(rig_do(&rig, &r), 0);
 	cr_assert(store_get_file(rig.store, FILE, &f));
 	cr_assert_not(f.damaged, "a complete record mends it");
@@ -233,7 +234,8 @@ Test(store_damage, treats_a_rotten_page_table_as_a_damaged_block)
 
 Test(store_damage, accepts_nothing_for_a_file_whose_seal_is_lost)
 {
-	struct store_file f;
+	struct store_file rec = {.seal = 4, .closed = 4, .complete = true}, f;
+	struct store_req r = {.op = STORE_FILE, .file = FILE, .record = &rec};
 	struct store_block at;
 
 	write_at(0, 1);
@@ -243,8 +245,13 @@ Test(store_damage, accepts_nothing_for_a_file_whose_seal_is_lost)
 	cr_assert(store_get_file(rig.store, FILE, &f));
 	cr_assert(f.damaged);
 	cr_assert_eq(f.seal, UINT64_MAX);
+	cr_assert_not(f.complete);
 	cr_assert(store_get_block(rig.store, FILE, 0, &at));
-	cr_assert(at.damaged);
+	cr_assert_eq(at.version.n, 1);
+	cr_assert_eq(rig_do(&rig, &r), 0);
+	cr_assert(store_get_file(rig.store, FILE, &f));
+	cr_assert_eq(f.seal, 4);
+	cr_assert_not(f.damaged);
 }
 
 /* --- pieces that do not belong together --- */
