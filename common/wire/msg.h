@@ -100,6 +100,7 @@ enum status {
 	M(space, 22, MSG_SPACE) \
 	M(space_reply, 23, MSG_SPACE_REPLY) \
 	M(forget, 24, MSG_FORGET) \
+	M(bad_page, 25, MSG_BAD_PAGE) /* core server to access server, unasked */ \
 	/* --- admin: a verb and JSON both ways --- */ \
 	M(admin, 30, MSG_ADMIN) \
 	M(admin_reply, 31, MSG_ADMIN_REPLY) \
@@ -210,6 +211,9 @@ enum status {
 #define MSG_SPACE_REPLY(X) X(u16, status) X(u64, granted) X(u64, free) X(u64, total)
 /* A hint that the file may be gone: the server asks the catalog before it deletes anything. */
 #define MSG_FORGET(X) X(u64, file)
+/* A page here fails its checksum and no holder repaired it yet: told now and then, to one access
+ * server after the other of those that ask for data here. */
+#define MSG_BAD_PAGE(X) X(u64, file) X(u64, block) X(u32, page)
 
 #define MSG_ADMIN(X) X(span, verb) X(span, json)
 #define MSG_ADMIN_REPLY(X) X(u16, status) X(span, json)

@@ -29,6 +29,9 @@
 #define COLLECT_PAUSE (60 * NSEC_SEC) /* between two walks over all files */
 #define SCRUB_EVERY (20 * NSEC_MSEC)  /* one block */
 #define DOUBT_BATCH 256
+#define TELL_EVERY (10 * NSEC_SEC)    /* of pages that stay bad */
+#define TELL_AT_ONCE_MAX 16
+#define ASKERS_MAX 8                  /* peers remembered for it */
 
 /* Record of no file: its `closed` is complete_from, durable in the journal like everything else. */
 #define FILE_BOOK ((file_id_t)UINT64_MAX)
@@ -147,6 +150,10 @@ struct replica {
 		nsec_t due;
 		unsigned n_bad;
 		struct replica_bad bad[BAD_MAX];
+		unsigned next_bad;            /* to tell of */
+		server_id_t asker[ASKERS_MAX];
+		unsigned n_askers, next_asker;
+		nsec_t tell_due;
 	} scrub;
 };
 
@@ -238,6 +245,8 @@ void collect_stop(struct replica *r);
 nsec_t scrub_tick(struct replica *r, nsec_t now);
 void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t page);
 void scrub_note_fixed(struct replica *r, file_id_t file, uint64_t block);
+/* A peer that asks for data: it, or the next one, is told of bad pages. */
+void scrub_note_asker(struct replica *r, server_id_t peer);
 void scrub_note_deleted(struct replica *r, file_id_t file);
 nsec_t doubt_tick(struct replica *r, nsec_t now);
 void doubt_start(struct replica *r, uint64_t complete_from);

@@ -146,6 +146,8 @@ void replica_recv(struct replica *r, const struct msg *m)
 		r->stats.malformed++;
 		return;
 	}
+	if (m->type < MSG_TYPE_space)
+		scrub_note_asker(r, m->src);
 	handler[m->type](r, m);
 }
 

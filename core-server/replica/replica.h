@@ -11,6 +11,7 @@
  * - UNKNOWN to a read, list or write: the file is not held completely. INSTALL and SEAL work, a
  *   READ with READ_REPAIR is answered for blocks that have a record, and CLOSE with complete = 1
  *   ends that state;
+ * - bad_page, unasked: a page here waits for the repair that only a holder can do;
  * - MOVED to a CLOSE: its epoch is not the one the file is sealed at here: seal first. */
 #pragma once
 

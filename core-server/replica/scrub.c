@@ -1,7 +1,8 @@
 /* Scrub: reads every block and verifies its page checksums, one at a time and slowly.
  *
  * What is found bad here or by a read is remembered until a holder's install replaces it: this
- * server never repairs by itself, because only a lease holder knows what is right. */
+ * server never repairs by itself, because only a lease holder knows what is right. It tells the
+ * access servers that come here for data, one after the other, until one of them has done it. */
 #include "core-server/replica/internal.h"
 
 void replica_scrub(struct replica *r)
@@ -44,7 +45,41 @@ static void on_scrubbed(void *ctx, int rc, file_id_t file, uint64_t block, uint3
 	}
 }
 
-nsec_t scrub_tick(struct replica *r, nsec_t now)
+void scrub_note_asker(struct replica *r, server_id_t peer)
+{
+	for (unsigned i = 0; i < r->scrub.n_askers; i++)
+		if (r->scrub.asker[i] == peer)
+			return;
+	if (r->scrub.n_askers < ASKERS_MAX)
+		r->scrub.n_askers++;
+	memmove(r->scrub.asker + 1, r->scrub.asker,
+	        (r->scrub.n_askers - 1) * sizeof(r->scrub.asker[0]));
+	r->scrub.asker[0] = peer;
+}
+
+static nsec_t tell_tick(struct replica *r, nsec_t now)
+{
+	struct msg m = {.type = MSG_TYPE_bad_page};
+	struct origin to = {0};
+
+	if (r->scrub.n_bad == 0 || r->scrub.n_askers == 0)
+		return NSEC_NEVER;
+	if (now < r->scrub.tell_due)
+		return r->scrub.tell_due;
+	r->scrub.tell_due = now + TELL_EVERY;
+	if (replica_fenced(r))
+		return r->scrub.tell_due;
+	to.peer = r->scrub.asker[r->scrub.next_asker++ % r->scrub.n_askers];
+	for (unsigned i = 0; i < MIN(r->scrub.n_bad, (unsigned)TELL_AT_ONCE_MAX); i++) {
+		const struct replica_bad *b = &r->scrub.bad[r->scrub.next_bad++ % r->scrub.n_bad];
+
+		m.bad_page = (struct msg_bad_page){b->file, b->block, b->page};
+		replica_reply(r, to, &m);
+	}
+	return r->scrub.tell_due;
+}
+
+static nsec_t read_tick(struct replica *r, nsec_t now)
 {
 	if (!r->scrub.on || r->scrub.reading || r->disk_failed)
 		return NSEC_NEVER;
@@ -54,6 +89,13 @@ nsec_t scrub_tick(struct replica *r, nsec_t now)
 	r->scrub.reading = true;
 	store_scrub_next(r->store, on_scrubbed, r);
 	return NSEC_NEVER;
+}
+
+nsec_t scrub_tick(struct replica *r, nsec_t now)
+{
+	nsec_t due = read_tick(r, now);
+
+	return r->disk_failed ? NSEC_NEVER : MIN(due, tell_tick(r, now));
 }
 
 void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t page)
@@ -66,8 +108,12 @@ void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t 
 		if (b->file == file && b->block == block && b->page == page)
 			return;
 	}
-	if (r->scrub.n_bad < BAD_MAX)
-		r->scrub.bad[r->scrub.n_bad++] = (struct replica_bad){file, block, page};
+	if (r->scrub.n_bad == BAD_MAX)
+		return;
+	/* Who reads it learns it from the reply: others are told soon, not at once. */
+	if (r->scrub.n_bad == 0)
+		r->scrub.tell_due = r->env->now(r->env) + NSEC_SEC;
+	r->scrub.bad[r->scrub.n_bad++] = (struct replica_bad){file, block, page};
 }
 
 static void drop_bad(struct replica *r, unsigned i)

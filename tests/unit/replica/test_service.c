@@ -155,13 +155,20 @@ Test(replica_service, scrub_finds_rot_and_an_install_repairs_it)
 	cr_assert_eq(stats().scrubbed, 1);
 	cr_assert_eq(replica_get_bad(rig.replica, bad, 4), 1);
 	cr_assert_eq(bad[0].file, FILE_7);
+	rig_expect("");
 	rig_read(1, 0, 0, 16, VERSION_NONE);
 	rig_run();
 	cr_assert_not_null(strstr(rig.log, "31#2 read_reply status=8"), "%s", rig.log);
+	drop_log();
+	/* Who asks for data here is told until it is repaired. */
+	rig_advance(15 * NSEC_SEC);
+	cr_assert_not_null(strstr(rig.log, "31#0 bad_page file=7 block=0 page="), "%s", rig.log);
 	rig_install(1, 0, ver(1, 1), 0, ver(1, 1), 0, 0xffff, 'a');
 	drop_log();
 	cr_assert_eq(replica_get_bad(rig.replica, bad, 4), 0);
 	cr_assert_eq(stats().repaired, 1);
+	rig_advance(60 * NSEC_SEC);
+	rig_expect("");
 	rig_read(1, 0, 0, 16, ver(1, 1));
 	rig_run();
 	cr_assert_not_null(strstr(rig.log, "31#4 read_reply status=0"), "%s", rig.log);
