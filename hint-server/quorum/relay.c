@@ -72,6 +72,10 @@ void hint_peer_down(struct hint *h, server_id_t peer)
 	HASH_ITER(hh, h->routes, other, tmp)
 		if (other->via == peer)
 			other->via = 0;
+	if (h->started && voter_leader(h->voter) == peer) {
+		voter_leader_gone(h->voter);
+		hint_wake(h, hint_now(h));
+	}
 }
 
 void relay_send(struct hint *h, const struct msg *m)

@@ -12,6 +12,8 @@
 #define APPEND_BYTES_MAX (1u << 20)   /* entries of one message, unless a single one is larger */
 #define INFLIGHT_ENTRIES_MAX 2048
 #define SNAPSHOT_TIMEOUT_MS 60000
+#define GONE_WAIT_MS_MIN 10
+#define GONE_WAIT_MS 150              /* spread, so that not all stand at once */
 
 static_assert(VOTER_COMMAND == RAFT_COMMAND, "entry types are libraft's");
 
@@ -208,6 +210,8 @@ static void post_all(struct voter *v, const struct raft_update *u)
 	for (unsigned i = 0; i < u->messages.n; i++) {
 		struct raft_message m = u->messages.batch[i];
 
+		if (!m.server_id)
+			continue; /* for a leader that is gone */
 		if (m.type == RAFT_INSTALL_SNAPSHOT)
 			v->ops->wants_snapshot(v->ctx, (server_id_t)m.server_id);
 		else if (m.type == RAFT_APPEND_ENTRIES)
@@ -687,6 +691,20 @@ void voter_checkpoint(struct voter *v, uint64_t index, unsigned trailing)
 	if (v->raft.trail.offset > rlog_base(v->log))
 		rlog_trim(v->log, v->raft.trail.offset);
 	rlog_flush(v->log);
+}
+
+/* What libraft does when its timer runs out, only sooner: no leader is known, so that others get this
+ * vote, and an election follows. */
+void voter_leader_gone(struct voter *v)
+{
+	raft_time now = raft_now(v), wait = GONE_WAIT_MS_MIN + v->env->random(v->env) % GONE_WAIT_MS;
+
+	if (!v->running || v->raft.state != RAFT_FOLLOWER || !v->raft.follower_state.current_leader.id)
+		return;
+	v->raft.follower_state.current_leader.id = 0;
+	v->raft.follower_state.randomized_election_timeout = (unsigned)wait;
+	v->raft.election_timer_start = now;
+	tell(v);
 }
 
 void voter_stepdown(struct voter *v)

@@ -62,6 +62,9 @@ void voter_snapshot_received(struct voter *v, server_id_t from, uint64_t leader_
 bool voter_wants_install(const struct voter *v, uint64_t index, uint64_t term); /* not yet there */
 /* The state machine is durable up to `index`: entries before the last `trailing` go. */
 void voter_checkpoint(struct voter *v, uint64_t index, unsigned trailing);
+/* The connection to the leader broke: a short random wait instead of the election timeout. A follower
+ * alone in this wins no pre-vote, so it disturbs nobody. Tick again by voter_tick(). */
+void voter_leader_gone(struct voter *v);
 void voter_stepdown(struct voter *v);                    /* hands leadership to another voter */
 
 bool voter_leads(const struct voter *v);

@@ -216,8 +216,10 @@ void rig_start(struct rig *g, unsigned i)
 	cr_assert_null(n->hint);
 	cr_assert_eq(hint_new(&n->hint, &n->env, n->disk, n->kv, &c, &why), 0, "%s", why);
 	for (unsigned k = 0; k < g->hints; k++)
-		if (k != i)
+		if (k != i && g->node[k].hint) {
 			hint_peer_up(n->hint, g->node[k].id);
+			hint_peer_up(g->node[k].hint, n->id);
+		}
 	for (unsigned k = 0; k < g->clients; k++)
 		hint_peer_up(n->hint, g->client[k].id);
 	poke(n);
@@ -232,6 +234,12 @@ void rig_kill(struct rig *g, unsigned i)
 	n->hint = NULL;
 	kv_mem_crash(n->kv);
 	n->tick_number++;
+	/* Connections of a dead process break; the others see it. */
+	for (unsigned k = 0; k < g->hints; k++)
+		if (g->node[k].hint && !g->cut[i][k]) {
+			hint_peer_down(g->node[k].hint, n->id);
+			poke(&g->node[k]);
+		}
 }
 
 void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed)
