@@ -58,6 +58,7 @@ void lease_fini(struct file *f)
 		mem_free(f->lease_call);
 	}
 	timer_stop(f->v, &f->lease_timer);
+	lease_inval_forget(f);
 }
 
 void lease_call(struct file *f, const struct msg *m, void (*done)(struct session_call *c, const struct msg *m))
@@ -203,15 +204,25 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 
 /* --- losing --- */
 
+/* An invalidation under way will be answered to nobody. */
+void lease_inval_forget(struct file *f)
+{
+	if (f->inval_cookie)
+		HASH_DELETE(hh_inval, f->v->invals, f);
+	f->inval_cookie = 0;
+}
+
 void lease_inval_kernel(struct file *f)
 {
 	struct volume *v = f->v;
 
 	if (!f->kernel_may_cache)
 		return;
+	lease_inval_forget(f);
 	f->kernel_may_cache = false;
 	f->cache_suspect = true;
 	f->inval_cookie = ++v->next_cookie;
+	HASH_ADD(hh_inval, v->invals, inval_cookie, sizeof(f->inval_cookie), f);
 	v->ops->invalidate(v->ctx, f->ino, 0, 0, f->inval_cookie);
 }
 
@@ -364,6 +375,20 @@ void lease_session_ended(struct volume *v, session_id_t old)
 
 	HASH_ITER(hh, v->files, f, next)
 		file_session_ended(f, old);
+}
+
+/* --- before the session runs out --- */
+
+/* No heartbeat was answered for long: while requests are still served, so that no page is locked by
+ * one that waits, the kernel drops everything (trap A11). Its attributes run out by themselves. */
+void lease_fencing(struct volume *v)
+{
+	struct file *f, *next;
+
+	v->fence_told = true;
+	HASH_ITER(hh, v->files, f, next)
+		if (f->phase == PHASE_IDLE && file_regular(f))
+			lease_inval_kernel(f);
 }
 
 /* --- not too many --- */

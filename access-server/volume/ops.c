@@ -5,6 +5,7 @@
 #define SETATTR_TIMES \
 	((unsigned)SETATTR_ATIME | (unsigned)SETATTR_MTIME | (unsigned)VOL_ATTR_ATIME_NOW | (unsigned)VOL_ATTR_MTIME_NOW)
 #define SUID_BITS 06000u
+#define HANDLES_MAX (1u << 20)
 
 /* Steps of a SETATTR. */
 enum { STEP_SIZE, STEP_TIMES, STEP_CATALOG };
@@ -216,14 +217,24 @@ void setattr_after_truncate(struct file *f, struct vol_req *req, int rc)
 
 bool open_try(struct file *f, struct vol_req *req)
 {
+	bool keep;
+
 	if (f->gone || ((f->attr.state & INODE_ORPHAN) && !f->handles)) {
 		vol_complete(f->v, req, -ESTALE);
 		return true;
 	}
 	if ((req->flags & VOL_F_TRUNC) && file_regular(f))
 		return truncate_try(f, req);
-	req->keep_cache = !f->cache_suspect && f->phase == PHASE_IDLE && f->lease != LEASE_NONE &&
-	                  file_lease_good(f, LEASE_SHARED);
+	keep = !f->cache_suspect && f->phase == PHASE_IDLE && f->lease != LEASE_NONE &&
+	       file_lease_good(f, LEASE_SHARED);
+	if (HASH_COUNT(f->v->handles) >= HANDLES_MAX) {
+		vol_complete(f->v, req, -ENFILE);
+		return true;
+	}
+	/* An open that does not keep the pages drops them. */
+	if (!f->inval_cookie)
+		f->cache_suspect = false;
+	req->keep_cache = keep;
 	req->out_handle = handle_open(f->v, f)->id;
 	vol_complete(f->v, req, 0);
 	return true;

@@ -47,6 +47,8 @@ void lease_drop_shared(struct file *f);      /* void: forget it, tell the kernel
 void lease_lost(struct file *f, const char *why); /* taken by another: buffer and handles are lost */
 void lease_sealed(struct file *f, uint64_t seal); /* a server showed a seal above our epoch */
 void lease_inval_kernel(struct file *f);
+void lease_inval_forget(struct file *f);
+void lease_fencing(struct volume *v);        /* the session is about to run out */
 void lease_none(struct file *f);             /* forgets everything that was true under it */
 void lease_session_ended(struct volume *v, session_id_t old);
 void lease_bound(struct volume *v);          /* too many idle ones: gives some back */
@@ -133,6 +135,8 @@ void writer_recv(struct volume *v, const struct msg *m);
 void writer_peer_up(struct volume *v, server_id_t peer);
 void writer_drop(struct file *f);        /* every record, unsent or not */
 void block_send(struct block *b);
+void block_send_to(struct block *b, unsigned i); /* what replica i was not sent yet */
+void block_resend(struct block *b, unsigned i);  /* all it did not acknowledge */
 void block_settle(struct block *b);
 void file_settle(struct file *f);        /* all its dirty blocks */
 void writer_ungate(struct file *f);      /* a flush point was passed */

@@ -61,22 +61,22 @@ void recall_start(struct file *f)
 
 void recall_invalidated(struct volume *v, uint64_t cookie)
 {
-	struct file *f, *next;
+	struct file *f;
 
-	HASH_ITER(hh, v->files, f, next) {
-		if (f->inval_cookie != cookie)
-			continue;
-		f->inval_cookie = 0;
-		f->cache_suspect = false;
-		if (f->phase == PHASE_ASK && f->recalled && f->lease == LEASE_SHARED) {
-			f->lease = LEASE_NONE;
-			ack(f);
-		} else if (f->phase == PHASE_INVAL && f->inval_dirty && ++f->inval_rounds < INVAL_ROUNDS) {
-			inval_start(f);
-		} else if (f->phase == PHASE_INVAL) {
-			drain_start(f);
-		}
+	HASH_FIND(hh_inval, v->invals, &cookie, sizeof(cookie), f);
+	if (!f)
 		return;
+	lease_inval_forget(f);
+	f->cache_suspect = false;
+	if (f->phase == PHASE_ASK && f->recalled && f->lease == LEASE_SHARED) {
+		f->lease = LEASE_NONE;
+		ack(f);
+	} else if (f->phase == PHASE_INVAL && f->inval_dirty && ++f->inval_rounds < INVAL_ROUNDS) {
+		inval_start(f);
+	} else if (f->phase == PHASE_INVAL) {
+		/* Somebody was too fast for us each time: the next open drops the pages. */
+		f->cache_suspect = f->inval_dirty;
+		drain_start(f);
 	}
 }
 
@@ -182,7 +182,7 @@ void recall_step(struct file *f)
 			return;
 		reads_abort(f);
 		scans_abort(f);
-		if (f->lease == LEASE_SHARED) {
+		if (f->lease != LEASE_EXCLUSIVE) {
 			f->phase = PHASE_IDLE;
 			f->lease = LEASE_NONE;
 			timer_stop(v, &f->lease_timer);

@@ -430,10 +430,31 @@ void vol_peer_down(struct volume *v, server_id_t peer)
 	space_peer_down(v, peer);
 }
 
+#define FENCE_WARNING (300 * NSEC_MSEC)
+
+/* When the kernel has to be told that the session may run out: heartbeats put it off. */
+static nsec_t fence_at(struct volume *v)
+{
+	nsec_t until = session_valid_until(v->session);
+
+	if (until == 0)
+		return NSEC_NEVER;
+	if (v->now < until - FENCE_WARNING) {
+		v->fence_told = false;
+		return until - FENCE_WARNING;
+	}
+	if (!v->fence_told)
+		lease_fencing(v);
+	return NSEC_NEVER;
+}
+
 nsec_t vol_tick(struct volume *v, nsec_t now UNUSED)
 {
+	nsec_t fence;
+
 	vol_enter(v);
 	fenced_run(v);
+	fence = fence_at(v);
 	timers_run(v);
 	vol_sync_check(v);
 	deliver(v);
@@ -443,7 +464,7 @@ nsec_t vol_tick(struct volume *v, nsec_t now UNUSED)
 	/* What waits for the session is woken by the heartbeat reply that revives it. */
 	if ((v->done || v->fenced) && vol_session_valid(v))
 		return v->now;
-	return MIN(timers_due(v), v->shared_until ? v->shared_until : NSEC_NEVER);
+	return MIN(MIN(timers_due(v), fence), v->shared_until ? v->shared_until : NSEC_NEVER);
 }
 
 /* --- the session's events --- */
@@ -517,13 +538,13 @@ const struct map *vol_map(const struct volume *v)
 
 void vol_get_stats(const struct volume *v, struct vol_stats *out)
 {
-	struct file *f, *next;
+	struct file *f;
 
 	*out = v->stats;
 	out->files = HASH_COUNT(v->files);
 	out->buffered_bytes = v->buffered;
 	out->stale_blocks = 0;
-	HASH_ITER(hh, v->files, f, next)
-		if (f->lease == LEASE_EXCLUSIVE && !stale_empty(&f->stale) && f->have_attr)
+	for (f = v->held_lru; f; f = f->lru_next)
+		if (!stale_empty(&f->stale) && f->have_attr)
 			out->stale_blocks += stale_count(&f->stale, DIV_UP(f->size, file_block_bytes(f)));
 }

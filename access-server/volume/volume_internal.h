@@ -119,6 +119,7 @@ struct lease_call {
 
 struct file {
 	UT_hash_handle hh;
+	UT_hash_handle hh_inval;  /* by inval_cookie, while the kernel drops pages */
 	struct volume *v;
 	uint64_t ino;
 
@@ -272,6 +273,8 @@ struct volume {
 	void *names, *locks;        /* their own state */
 
 	struct file *files;
+	struct file *invals;
+	bool fence_told;            /* the kernel was told to drop all pages: the session may run out */
 	struct handle *handles;
 	uint64_t next_handle;
 	struct file *held_lru;
