@@ -193,7 +193,7 @@ enum status {
 /* Blocks in [first, last] that the server has a record of, in order, at most `max`; ATTR last. */
 #define MSG_LIST_BLOCKS(X) X(u64, file) X(u64, map) X(u64, epoch) X(u64, first) X(u64, last) X(u32, max)
 /* entries: struct list_entry, LIST_ENTRY_BYTES each. next: first block not covered; meaningless
- * when more == 0. */
+ * when more == 0. With UNKNOWN the entries are what is there, and nothing follows from absence. */
 #define MSG_LIST_REPLY(X) \
 	X(u16, status) X(u64, file) X(u64, seal) X(u64, closed) X(u64, next) X(u8, more) X(span, entries)
 /* Repair or recovery copy, by the holder of `epoch`. Only if the block still has (old, old_closed):

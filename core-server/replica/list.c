@@ -2,8 +2,11 @@
  *
  * These are the blocks with a record and those that the file's `closed` does not count for (the
  * exceptions of the last MSG_CLOSE): leaving out one of the latter would tell a reader that its
- * absence was closed with the rest. Of a block lost to damage nothing can be said: a range with one
- * in it is UNKNOWN here. */
+ * absence was closed with the rest.
+ *
+ * UNKNOWN: the file is not held completely, or a block in the range is lost to damage (it is listed as
+ * never written). The entries then help a holder to see what must be replaced, and count for nothing
+ * else: above all nothing follows from what is not among them. */
 #include "core-server/replica/internal.h"
 
 /* Smallest exception at or after `from`. */
@@ -49,10 +52,9 @@ static void put_entry(uint8_t *p, uint64_t block, const struct store_block *b, u
 	p[32] = b->holes ? LIST_HOLES : 0;
 }
 
-/* Fills *reply; *out is the caller's to free. */
-static enum status collect_entries(struct replica *r, const struct msg_list *q,
-                                   const struct store_file *rec, struct msg_list_reply *reply,
-                                   uint8_t **out)
+/* Fills *reply; the entries are the caller's to free. */
+static uint8_t *collect_entries(struct replica *r, const struct msg_list *q,
+                                const struct store_file *rec, struct msg_list_reply *reply)
 {
 	uint32_t max = MIN(q->max, (uint32_t)LIST_ENTRIES_MAX), n = 0;
 	uint8_t *entries = NULL;
@@ -61,10 +63,8 @@ static enum status collect_entries(struct replica *r, const struct msg_list *q,
 	struct store_block b;
 
 	while (next_listed(r, q->file, rec, from, &block, &b) && block <= q->last) {
-		if (b.damaged) {
-			mem_free(entries);
-			return STATUS_UNKNOWN;
-		}
+		if (b.damaged)
+			reply->status = STATUS_UNKNOWN;
 		if (n == max) {
 			reply->more = 1;
 			reply->next = block;
@@ -82,8 +82,7 @@ static enum status collect_entries(struct replica *r, const struct msg_list *q,
 		from = block + 1;
 	}
 	reply->entries = (struct span){entries, n * LIST_ENTRY_BYTES};
-	*out = entries;
-	return STATUS_OK;
+	return entries;
 }
 
 /* The durable record with its own copy of the exceptions: the store's last until its next call. */
@@ -119,11 +118,11 @@ void replica_list(struct replica *r, const struct msg *m)
 		reply->seal = rec.seal;
 		reply->closed = replica_has_bug(r, REPLICA_BUG_NO_CLOSED) ? 0 : rec.closed;
 	}
-	if (s == STATUS_OK)
-		s = collect_entries(r, q, &rec, reply, &entries);
-	if (s != STATUS_OK)
-		(void)replica_refuse(r, s);
 	reply->status = (uint16_t)s;
+	if (s == STATUS_OK || s == STATUS_UNKNOWN)
+		entries = collect_entries(r, q, &rec, reply);
+	if (reply->status != STATUS_OK)
+		(void)replica_refuse(r, (enum status)reply->status);
 	replica_reply(r, origin_of(m), &out);
 	mem_free(entries);
 	mem_free(rec.exception);

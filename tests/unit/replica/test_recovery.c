@@ -241,7 +241,8 @@ Test(replica_recovery, does_not_count_for_a_damaged_block)
 	rig_write(9, VERSION_NONE, ver(1, 2), 0, 1, 'a');
 	rot_record('B');
 	rig_list(1, 0, 3, 9);
-	rig_expect("31#3 list_reply status=6 file=7 seal=1 closed=0 next=0 more=0 entries=[0]\n");
+	rig_expect("31#3 list_reply status=6 file=7 seal=1 closed=0 next=0 more=0 entries=[33]\n");
+	expect_entries("0:0.0:0:0");
 	rig_list(1, 1, UINT64_MAX, 9);
 	expect_entries("9:1.2:0:0");
 	forget_log();
@@ -279,7 +280,8 @@ Test(replica_recovery, starts_anew_with_a_damaged_file_record)
 	rot_record('F');
 	rig_list(1, 0, UINT64_MAX, 9);
 	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
-	rig_expect("31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[0]\n"
+	expect_entries("0:1.1:0:0"); /* to see what must be replaced; they count for nothing */
+	rig_expect("31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[33]\n"
 	           "31#3 write_reply status=6 file=7 block=0 asked=1.2 durable=1.1 closed=0 seal=0 "
 	           "space=0\n");
 	rig_seal(4);
