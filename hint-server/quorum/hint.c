@@ -320,11 +320,11 @@ static void on_failed(void *ctx, int rc)
 	hint_fail(h, rc, voter_why(h->voter));
 }
 
-static void on_wants_snapshot(void *ctx, server_id_t peer)
+static void on_wants_snapshot(void *ctx, server_id_t peer, uint64_t index)
 {
 	struct hint *h = ctx;
 
-	snapshots_start(h->snapshots, peer, voter_term(h->voter), rlog_base(voter_log(h->voter)));
+	snapshots_start(h->snapshots, peer, voter_term(h->voter), index);
 }
 
 static int on_install(void *ctx, uint64_t index, uint64_t term)

@@ -47,7 +47,11 @@ struct voter {
 	unsigned short state_told;
 	uint64_t term_told;
 	server_id_t leader_told;
-	nsec_t next_timeout;
+	nsec_t timed_out_at;     /* as leader, the last time */
+	struct peer_state {
+		nsec_t heard;    /* 0: never */
+		nsec_t sent;     /* entries */
+	} state[VOTER_PEERS_MAX];
 	struct outgoing *outbox;
 	unsigned outgoing;
 	char why[256];
@@ -169,6 +173,21 @@ static void post(struct voter *v, const struct raft_message *m)
 	v->outgoing++;
 }
 
+/* A follower that is away gets entries once per heartbeat, not with each new one. */
+static bool spare_the_absent(struct voter *v, const struct raft_message *m)
+{
+	struct peer_state *p = &v->state[find_peer(v, m->server_id) - v->config.peer];
+	nsec_t now = v->env->now(v->env);
+	bool away = !p->heard || now - p->heard > v->config.election_ms * NSEC_MSEC;
+
+	if (m->append_entries.n_entries == 0)
+		return false;
+	if (away && now - p->sent < v->config.heartbeat_ms * NSEC_MSEC)
+		return true;
+	p->sent = now;
+	return false;
+}
+
 /* One AppendEntries of libraft may hold more than a frame can: it becomes several, each complete
  * in itself. */
 static void post_append(struct voter *v, struct raft_message *m)
@@ -177,6 +196,8 @@ static void post_append(struct voter *v, struct raft_message *m)
 	unsigned left = a->n_entries;
 	uint64_t index = a->prev_log_index;
 
+	if (spare_the_absent(v, m))
+		return;
 	do {
 		struct raft_entry *entries = mem_new_array(left + 1, sizeof(*entries));
 		size_t bytes = 0;
@@ -210,10 +231,11 @@ static void post_all(struct voter *v, const struct raft_update *u)
 	for (unsigned i = 0; i < u->messages.n; i++) {
 		struct raft_message m = u->messages.batch[i];
 
-		if (!m.server_id)
-			continue; /* for a leader that is gone */
+		if (!find_peer(v, m.server_id))
+			continue; /* id 0: for a leader that is gone */
 		if (m.type == RAFT_INSTALL_SNAPSHOT)
-			v->ops->wants_snapshot(v->ctx, (server_id_t)m.server_id);
+			v->ops->wants_snapshot(v->ctx, (server_id_t)m.server_id,
+			                       m.install_snapshot.last_index);
 		else if (m.type == RAFT_APPEND_ENTRIES)
 			post_append(v, &m);
 		else
@@ -574,6 +596,7 @@ void voter_recv(struct voter *v, const struct msg *m)
 		TRACE("voter.bad_message from", m->src, 0, 0, 0);
 		return;
 	}
+	v->state[find_peer(v, m->src) - v->config.peer].heard = v->env->now(v->env);
 	if (out_of_place(v, &rm)) {
 		raft_wire_free(&rm, true);
 		return;
@@ -595,20 +618,32 @@ void voter_recv(struct voter *v, const struct msg *m)
 	tell(v);
 }
 
+/* As leader no more often than heartbeats are due: libraft takes a follower that did not answer since
+ * the last timeout for unreachable. */
+static nsec_t timeout_due(const struct voter *v)
+{
+	nsec_t due = (nsec_t)raft_timeout(&v->raft) * NSEC_MSEC;
+
+	if (v->raft.state == RAFT_LEADER)
+		due = MAX(due, v->timed_out_at + v->config.heartbeat_ms * NSEC_MSEC);
+	return due;
+}
+
 nsec_t voter_tick(struct voter *v, nsec_t now)
 {
 	struct raft_event e = {.type = RAFT_TIMEOUT};
 
 	if (!v->running)
 		return NSEC_NEVER;
-	if ((raft_time)(now / NSEC_MSEC) >= raft_timeout(&v->raft)) {
+	if (now >= timeout_due(v)) {
+		v->timed_out_at = now;
 		if (step(v, &e))
 			fail(v, ERR_CORRUPT, "raft could not handle a timeout");
 		tell(v);
 		if (!v->running)
 			return NSEC_NEVER;
 	}
-	return MAX((nsec_t)raft_timeout(&v->raft) * NSEC_MSEC, now + NSEC_MSEC);
+	return MAX(timeout_due(v), now + NSEC_MSEC);
 }
 
 uint64_t voter_submit(struct voter *v, unsigned n, const struct span *command)
@@ -637,7 +672,11 @@ uint64_t voter_submit(struct voter *v, unsigned n, const struct span *command)
 	}
 	e.submit.entries = entries;
 	e.submit.n = n;
+	/* A follower without traffic for a while is probed: it would get the entry with the next
+	 * heartbeat only. */
+	raft_set_heartbeat_timeout(&v->raft, 0);
 	rc = step(v, &e);
+	raft_set_heartbeat_timeout(&v->raft, v->config.heartbeat_ms);
 	if (rc)
 		raft_free(entries[0].batch);
 	mem_free(entries);

@@ -34,8 +34,9 @@ struct voter_ops {
 	void (*loaded)(void *ctx, int rc);
 	void (*progress)(void *ctx);        /* more is applicable, or leader or term changed */
 	void (*send)(void *ctx, const struct msg *m);
-	/* `peer` needs entries that are trimmed: send it a snapshot (again and again called). */
-	void (*wants_snapshot)(void *ctx, server_id_t peer);
+	/* `peer` needs entries that are trimmed: send it a snapshot that goes to `index` or beyond.
+	 * Called again and again until the peer has it. */
+	void (*wants_snapshot)(void *ctx, server_id_t peer, uint64_t index);
 	/* Raft accepted the received snapshot and the log knows: replace the state machine. 0 or the
 	 * voter fails. */
 	int (*install)(void *ctx, uint64_t index, uint64_t term);

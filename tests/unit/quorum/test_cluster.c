@@ -290,3 +290,29 @@ Test(cluster, hands_leadership_over)
 	cr_assert_neq(rig_leader(&g), leader);
 	cr_assert_eq(rig_create(&g, 0, "a"), STATUS_OK);
 }
+
+/* A log write and a round trip between hint servers: no timer is waited for, however long nothing
+ * happened before. */
+Test(cluster, a_change_costs_one_round)
+{
+	char name[16];
+
+	start(3, 1);
+	g.jitter = 0;
+	g.delay = 10 * NSEC_MSEC;
+	rig_run(&g, 2 * NSEC_SEC); /* readers of an earlier leader are out of the way */
+	g.client[0].at = (unsigned)rig_leader(&g);
+	for (unsigned i = 0; i < 20; i++) {
+		nsec_t began;
+
+		rig_run(&g, (nsec_t)(500 + 137 * i) * NSEC_MSEC);
+		snprintf(name, sizeof(name), "f%u", i);
+		began = g.w.now;
+		cr_assert_eq(rig_create(&g, 0, name), STATUS_OK);
+		cr_assert_leq(g.w.now - began, 41 * NSEC_MSEC, "there, around, and back: %ld us",
+		              (g.w.now - began) / 1000);
+		began = g.w.now;
+		cr_assert_eq(rig_lookup(&g, 0, name), STATUS_OK);
+		cr_assert_leq(g.w.now - began, 61 * NSEC_MSEC);
+	}
+}

@@ -90,10 +90,11 @@ static void on_send(void *ctx, const struct msg *m)
 	raft_wire_free(&rm, true);
 }
 
-static void on_wants(void *ctx, server_id_t peer)
+static void on_wants(void *ctx, server_id_t peer, uint64_t index)
 {
 	(void)ctx;
 	(void)peer;
+	(void)index;
 }
 
 static int on_install(void *ctx, uint64_t index, uint64_t term)
