@@ -85,6 +85,11 @@ static void raw_open(const char *dir)
 	mem_free(name);
 }
 
+static uint64_t place(uint32_t bytes, uint64_t n, bool sequential)
+{
+	return sequential ? n % (SPAN_BYTES / bytes) : random_below(&rnd, SPAN_BYTES / bytes);
+}
+
 static struct result raw_write(uint32_t bytes, unsigned depth, bool sequential)
 {
 	uint8_t *mem = aligned_alloc(4096, bytes);
@@ -94,8 +99,7 @@ static struct result raw_write(uint32_t bytes, unsigned depth, bool sequential)
 	memset(mem, 2, bytes);
 	for (; going(t); ops += depth) {
 		for (unsigned i = 0; i < depth; i++) {
-			uint64_t n = sequential ? (ops + i) % (SPAN_BYTES / bytes)
-			                        : random_below(&rnd, SPAN_BYTES / bytes);
+			uint64_t n = place(bytes, ops + i, sequential);
 
 			if (pwrite(raw_fd, mem, bytes, (off_t)(n * bytes)) != (ssize_t)bytes)
 				die("writing the plain file", -errno);
@@ -214,8 +218,7 @@ static struct result store_write_run(uint32_t bytes, unsigned depth, bool sequen
 	for (answered = 0; going(t) || answered < sent; turn())
 		for (unsigned i = 0; i < depth && going(t); i++)
 			if (!w[i].busy)
-				write_one(&w[i], bytes, sequential ? sent++ % (SPAN_BYTES / bytes)
-				                                   : (sent++, random_below(&rnd, SPAN_BYTES / bytes)));
+				write_one(&w[i], bytes, place(bytes, sent++, sequential));
 	for (unsigned i = 0; i < depth; i++)
 		iobuf_put(w[i].buf);
 	return timer_end(t, answered);

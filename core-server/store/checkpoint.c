@@ -450,6 +450,7 @@ static void on_waiter(struct later *l)
 	struct waiter *w = container_of(l, struct waiter, later);
 	struct waiter copy = *w;
 
+	DL_DELETE(w->store->waiters, w);
 	mem_free(w);
 	copy.done(copy.ctx, copy.rc);
 }
@@ -460,13 +461,23 @@ static void answer_waiters(struct store *s)
 
 	DL_FOREACH_SAFE(s->waiters, w, t)
 	{
-		if (!s->failed && w->seq > s->journal.cut_seq)
+		if (w->answered || (!s->failed && w->seq > s->journal.cut_seq))
 			continue;
-		DL_DELETE(s->waiters, w);
+		w->answered = true;
 		w->rc = s->failed;
 		w->later.fn = on_waiter;
 		store_later(s, &w->later);
 	}
+}
+
+static bool waiting(const struct store *s)
+{
+	const struct waiter *w;
+
+	DL_FOREACH(s->waiters, w)
+		if (!w->answered)
+			return true;
+	return false;
 }
 
 static void finish(struct checkpoint *c)
@@ -483,7 +494,7 @@ static void finish(struct checkpoint *c)
 	space_cut_done(s);
 	s->checkpoints++;
 	answer_waiters(s);
-	if (s->waiters || checkpoint_due(s, s->config.now(s->config.ctx)))
+	if (waiting(s) || checkpoint_due(s, s->config.now(s->config.ctx)))
 		checkpoint_want(s);
 	submit_retry_space(s);
 	submit_pump(s);
@@ -537,7 +548,7 @@ void store_checkpoint(struct store *s, void (*done)(void *ctx, int rc), void *ct
 {
 	struct waiter *w = mem_new(sizeof(*w));
 
-	*w = (struct waiter){.done = done, .ctx = ctx, .seq = s->journal.seq};
+	*w = (struct waiter){.store = s, .done = done, .ctx = ctx, .seq = s->journal.seq};
 	DL_APPEND(s->waiters, w);
 	checkpoint_want(s);
 	store_kick(s);

@@ -1,4 +1,4 @@
-/* The journal: a circular file of records (record.c) behind two header blocks (replay.c), and group
+/* The journal: a circular file of records (record.c) behind two header blocks (open.c), and group
  * commit. One record is on its way at a time; whatever becomes ready meanwhile goes together into the
  * next one. A commit is: write the record, and wait for the large data of its changes; then sync
  * journal and, if it has large data, data file, in parallel; then all of it is durable. */

@@ -239,6 +239,8 @@ struct replay;
 struct scrub;
 
 struct waiter {
+	struct store *store;
+	bool answered;             /* done() is on its way */
 	void (*done)(void *ctx, int rc);
 	void *ctx;
 	uint64_t seq;
@@ -408,7 +410,7 @@ void guard_end(struct store *s, struct read_guard *g);
 void read_free(struct store *s);
 bool guard_clear(const struct store *s, uint64_t seq); /* no read older than `seq` */
 
-/* replay.c */
+/* open.c */
 void replay_start(struct store *s, void (*done)(void *ctx, int rc), void *ctx);
 void replay_free(struct store *s);
 

@@ -366,28 +366,58 @@ static bool verify_block(struct trial *t, struct model_block *b)
 	return true;
 }
 
-static void verify_listing(struct trial *t)
+static void verify_listing_of(struct trial *t, unsigned f)
 {
-	for (unsigned f = 0; f < FILES; f++) {
-		uint64_t from = 0, block;
-		struct store_block at;
-		unsigned i = 0;
+	struct model_block *b = &t->blocks[f * BLOCKS];
+	uint64_t from = 0, block;
+	struct store_block at;
+	unsigned i = 0;
 
-		while (i <= BLOCKS && store_next_block(t->g.store, 1 + f, from, &block, &at)) {
-			for (; i < BLOCKS && t->blocks[f * BLOCKS + i].block != block; i++)
-				if (t->blocks[f * BLOCKS + i].base_n)
-					fail(t, "a block is missing from the list", &t->blocks[f * BLOCKS + i], 0);
-			if (i == BLOCKS || t->blocks[f * BLOCKS + i].base_n != at.version.n)
-				fail(t, "the list has a wrong block", NULL, block);
-			i++;
-			from = block + 1;
-			if (block == BLOCK_ATTR)
-				break;
-		}
-		for (; i < BLOCKS; i++)
-			if (t->blocks[f * BLOCKS + i].base_n)
-				fail(t, "a block is missing from the list", &t->blocks[f * BLOCKS + i], 1);
+	while (i <= BLOCKS && store_next_block(t->g.store, 1 + f, from, &block, &at)) {
+		for (; i < BLOCKS && b[i].block != block; i++)
+			if (b[i].base_n)
+				fail(t, "a block is missing from the list", &b[i], 0);
+		if (i == BLOCKS || b[i].base_n != at.version.n)
+			fail(t, "the list has a wrong block", NULL, block);
+		i++;
+		from = block + 1;
+		if (block == BLOCK_ATTR)
+			break;
 	}
+	for (; i < BLOCKS; i++)
+		if (b[i].base_n)
+			fail(t, "a block is missing from the list", &b[i], 1);
+}
+
+static void count_page(struct trial *t, const struct model_block *b, uint32_t loc, uint64_t *seen)
+{
+	if (seen[loc / 64] >> (loc % 64) & 1)
+		fail(t, "a page of the data file is used twice", b, loc);
+	seen[loc / 64] |= 1ull << (loc % 64);
+	if (!space_committed(t->g.store, loc))
+		fail(t, "the allocator does not know a page", b, loc);
+}
+
+/* How many pages the block's tables in the kv refer to. */
+static uint32_t count_pages(struct trial *t, const struct model_block *b, uint64_t *seen)
+{
+	struct block_key key = {b->file, b->block};
+	uint32_t pages = 0;
+
+	for (unsigned n = 0; n < LEAVES; n++) {
+		struct leaf l = {0};
+
+		memset(l.loc, 0xff, sizeof(l.loc));
+		if (format_get_leaf(t->g.kv, &key, n, &l) < 0)
+			continue;
+		for (unsigned p = 0; p < LEAF_PAGES; p++) {
+			if (!(l.present >> p & 1))
+				continue;
+			pages++;
+			count_page(t, b, l.loc[p], seen);
+		}
+	}
+	return pages;
 }
 
 /* The kv after a checkpoint: every page is referred to once, the allocator knows exactly those, and
@@ -399,29 +429,13 @@ static void verify_index(struct trial *t)
 	uint64_t committed = 0, referred = 0;
 
 	for (unsigned i = 0; i < FILES * BLOCKS; i++) {
-		struct blk b = {.key = {t->blocks[i].file, t->blocks[i].block}};
-		uint32_t pages = 0;
+		const struct model_block *b = &t->blocks[i];
+		struct blk rec = {.key = {b->file, b->block}};
+		uint32_t pages = count_pages(t, b, seen);
 
-		for (unsigned n = 0; n < LEAVES; n++) {
-			struct leaf l = {0};
-
-			memset(l.loc, 0xff, sizeof(l.loc));
-			if (format_get_leaf(t->g.kv, &b.key, n, &l) < 0)
-				continue;
-			for (unsigned p = 0; p < LEAF_PAGES; p++) {
-				if (!(l.present >> p & 1))
-					continue;
-				pages++;
-				referred++;
-				if (seen[l.loc[p] / 64] >> (l.loc[p] % 64) & 1)
-					fail(t, "a page of the data file is used twice", &t->blocks[i], l.loc[p]);
-				seen[l.loc[p] / 64] |= 1ull << (l.loc[p] % 64);
-				if (!space_committed(s, l.loc[p]))
-					fail(t, "the allocator does not know a page", &t->blocks[i], l.loc[p]);
-			}
-		}
-		if (format_get_blk(t->g.kv, &b) == 0 ? b.pages != pages : pages != 0)
-			fail(t, "a block record counts its pages wrongly", &t->blocks[i], b.pages);
+		referred += pages;
+		if (format_get_blk(t->g.kv, &rec) == 0 ? rec.pages != pages : pages != 0)
+			fail(t, "a block record counts its pages wrongly", b, rec.pages);
 	}
 	for (uint64_t i = 0; i < s->space.pages; i++)
 		committed += space_committed(s, (uint32_t)i);
@@ -442,7 +456,8 @@ static void verify(struct trial *t)
 	for (unsigned i = 0; i < FILES * BLOCKS && !t->error[0]; i++)
 		verify_block(t, &t->blocks[i]);
 	if (!t->error[0])
-		verify_listing(t);
+		for (unsigned f = 0; f < FILES; f++)
+			verify_listing_of(t, f);
 	if (store_damaged(t->g.store))
 		fail(t, "replay found damage where only power was cut", NULL, 0);
 }
