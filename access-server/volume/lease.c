@@ -161,6 +161,8 @@ static void on_lease(struct session_call *c, const struct msg *m)
 		f->unclean = true;
 	}
 	lease_granted(f, (enum lease_mode)r->granted, false);
+	if (f->lease == LEASE_EXCLUSIVE && f->map && !f->repair_only)
+		block_known(f, BLOCK_ATTR); /* flushes want it soon */
 	if (f->unclean)
 		give_back(f, LEASE_NONE);
 	file_run(f);
@@ -196,8 +198,6 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 	if (mode != LEASE_EXCLUSIVE)
 		return;
 	file_touch(f);
-	if (!fresh && f->map && !f->repair_only)
-		block_known(f, BLOCK_ATTR);
 	if (!stale_empty(&f->stale) || f->behinds)
 		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
 }

@@ -1,0 +1,137 @@
+/* Leases: recall, release, the end of a session. */
+#include <criterion/criterion.h>
+
+#include "tests/unit/volume/world.h"
+
+TestSuite(volume_handover, .init = world_up, .fini = world_down);
+
+/* A5: the release waits for the third replica of every block. */
+Test(volume_handover, release_waits_for_the_third_replica)
+{
+	uint64_t h = opened();
+
+	writes(h, 0, 4096, 1, 0);
+	op(VOL_FSYNC, h);
+	ack(11);
+	ack(21);
+	settle();
+	forget_trace();
+	recall(LEASE_NONE, 4);
+	pass(100 * NSEC_MSEC);
+	expect("invalidate\n");
+	ack(31);
+	settle();
+	expect("release to=0 clean=1 size=4096 stale=0\n");
+}
+
+/* ... or for its stale bits, which go with the release entry. */
+Test(volume_handover, release_carries_the_bits_of_a_laggard)
+{
+	uint64_t h = opened();
+
+	writes(h, 0, 4096, 1, 0);
+	op(VOL_FSYNC, h);
+	ack(11);
+	ack(21);
+	w.down[31] = true;
+	settle();
+	forget_trace();
+	recall(LEASE_NONE, 4);
+	pass(400 * NSEC_MSEC);
+	expect("invalidate\n"
+	       "release to=0 clean=1 size=4096 stale=2\n");
+}
+
+/* A recall flushes first, and what comes meanwhile waits for the next lease. */
+Test(volume_handover, requests_wait_while_the_file_is_handed_over)
+{
+	uint64_t h = opened();
+	struct vol_req *late;
+
+	writes(h, 0, 4096, 1, 0);
+	forget_trace();
+	recall(LEASE_NONE, 4);
+	pass(10 * NSEC_MSEC);
+	late = writes(h, 4096, 4096, 2, 0);
+	cr_assert_eq(rc_of(late), PENDING_RC);
+	w.epoch = 2;
+	w.size = 4096;
+	ack(11);
+	ack(21);
+	ack(31);
+	pass(5 * NSEC_MSEC);
+	cr_assert_eq(rc_of(late), 0, "under the new epoch");
+}
+
+/* Nothing is kept for whoever never held it: the recall is answered at once. */
+Test(volume_handover, recall_of_nothing_is_acknowledged)
+{
+	recall(LEASE_NONE, 9);
+	settle();
+	expect("recall_ack id=9\n");
+}
+
+/* A9: the session ended and the file was taken. The dropped write is never hidden by a later success,
+ * until the handle is closed; a new open works. */
+Test(volume_handover, lost_handles_fail_until_they_are_closed)
+{
+	uint64_t h = opened(), fresh;
+
+	writes(h, 0, 4096, 1, 0);
+	w.lost = true;
+	w.mute = false;
+	session_ends();
+	cr_assert_eq(rc_of(op(VOL_FSYNC, h)), -EIO);
+	cr_assert_eq(rc_of(op(VOL_FSYNC, h)), -EIO);
+	cr_assert_eq(rc_of(writes(h, 0, 4096, 1, 0)), -EIO);
+	op(VOL_CLOSE, h);
+	fresh = opened();
+	w.epoch = 2;
+	cr_assert_eq(rc_of(writes(fresh, 0, 4096, 1, 0)), 0);
+}
+
+/* ... and one that ended with nobody asking goes on: same epoch, nothing lost. */
+Test(volume_handover, reclaimed_files_go_on)
+{
+	uint64_t h = opened();
+	struct vol_req *sync;
+
+	writes(h, 0, 4096, 1, 0);
+	session_ends();
+	sync = op(VOL_FSYNC, h);
+	ack(11);
+	ack(21);
+	settle();
+	cr_assert_eq(rc_of(sync), 0);
+}
+
+/* P5: without a valid session nothing is served; the request waits and is answered later. */
+Test(volume_handover, requests_wait_for_the_session)
+{
+	uint64_t h = opened();
+	struct vol_req *read;
+
+	writes(h, 0, 4096, 1, 0);
+	w.mute = true;
+	pass(6 * NSEC_SEC);
+	read = reads(h, 0, 4096);
+	pass(NSEC_SEC);
+	cr_assert_eq(rc_of(read), PENDING_RC);
+	w.mute = false;
+	pass(NSEC_SEC);
+	cr_assert_eq(rc_of(read), 0);
+}
+
+/* ... or until its caller is interrupted. */
+Test(volume_handover, interrupted_requests_end)
+{
+	uint64_t h = opened();
+	struct vol_req *read;
+
+	w.mute = true;
+	pass(6 * NSEC_SEC);
+	read = reads(h, 0, 4096);
+	vol_interrupt(w.volume, read);
+	settle();
+	cr_assert_eq(rc_of(read), -EINTR);
+}
