@@ -46,6 +46,7 @@ struct catalog_seed {
 	unsigned sites;                 /* the configured sites: all voters must have the same */
 	const struct map_site *site;
 	uint32_t session_ms, margin_ms; /* told to servers in r_session */
+	uint32_t sweep;                 /* leases of ended sessions tidied per entry; 0: default */
 };
 
 /* Writes the state of a new cluster, the root directory (mode 0755, root) included, and commits.
@@ -207,7 +208,8 @@ bool catalog_lock_blocker(struct catalog *c, session_id_t s, const struct msg_op
                           struct catalog_lock *out);
 
 bool catalog_orphan_next(struct catalog *c, uint64_t after, uint64_t *ino);
-/* Files unclean or with stale replicas, held or not. */
+/* Files unclean or with stale replicas, held or not. What an ended session held appears here within
+ * the next entries: a session may have held very many files, and one entry must not take long. */
 bool catalog_repair_next(struct catalog *c, uint64_t after, uint64_t *ino);
 
 /* The newest map (version 0, sites only, before the first core server). Valid until the next

@@ -85,6 +85,24 @@ static uint64_t count(struct checker *k, char c)
 	return n;
 }
 
+/* Those of open sessions, and that the others' are about to be tidied. */
+static uint64_t count_leases(struct checker *k)
+{
+	struct key key = letter('h');
+	struct kv_span v;
+	uint64_t n = 0;
+
+	for (; scan(k, &key, &v); advance(&key)) {
+		struct key open = key1('s', number(&key, 0));
+
+		if (db_get(k->c, &open, &v))
+			n++;
+		else if (!ending_has(k->c, number(&key, 0)))
+			fail(k, "lease of session %" PRIu64 ", which is gone", number(&key, 0));
+	}
+	return n;
+}
+
 static bool has(struct checker *k, struct key key)
 {
 	struct kv_span v;
@@ -214,12 +232,11 @@ static void check_stale(struct checker *k, const struct inode *i)
 static void check_lease(struct checker *k, const struct inode *i)
 {
 	struct session_record s;
-	unsigned clean = i->holder == 0 && !(i->flags & INO_UNCLEAN) ? INODE_CLEAN : 0;
-	unsigned state = clean | (i->holder ? INODE_HELD : 0u) |
-	                 (i->flags & INO_STALE ? INODE_STALE : 0u) | (i->nlink ? 0u : INODE_ORPHAN);
 	bool wanted = (i->flags & (INO_UNCLEAN | INO_STALE)) != 0;
+	bool listed = (i->flags & INO_LISTED) != 0;
+	bool untidy = has(k, key2('h', i->lost_by, i->ino)) && ending_has(k->c, i->lost_by);
 
-	EXPECT(k, i->state == state, "inode %" PRIu64 ": state %u, not %u", i->ino, i->state, state);
+	EXPECT(k, i->state == inode_state(i), "inode %" PRIu64 ": state %u", i->ino, i->state);
 	if (i->holder != 0) {
 		EXPECT(k, session_load(k->c, i->holder, &s), "file %" PRIu64 ": holder is no session", i->ino);
 		EXPECT(k, has(k, key2('h', i->holder, i->ino)), "file %" PRIu64 ": lease index", i->ino);
@@ -229,7 +246,7 @@ static void check_lease(struct checker *k, const struct inode *i)
 	}
 	EXPECT(k, i->lost_by == 0 || i->flags & INO_UNCLEAN, "file %" PRIu64 ": lost, not unclean",
 	       i->ino);
-	EXPECT(k, wanted == ((i->flags & INO_LISTED) != 0) && wanted == has(k, key1('u', i->ino)),
+	EXPECT(k, (wanted == listed || untidy) && listed == has(k, key1('u', i->ino)),
 	       "file %" PRIu64 ": repair index", i->ino);
 }
 
@@ -270,7 +287,7 @@ static void check_inodes(struct checker *k, struct totals *t)
 	EXPECT(k, k->c->meta.inodes == k->n && k->c->meta.files == files, "counts of inodes");
 	EXPECT(k, k->c->meta.orphans == t->orphans && count(k, 'o') == t->orphans, "orphans");
 	EXPECT(k, k->c->meta.repairs == t->listed && count(k, 'u') == t->listed, "repairs");
-	EXPECT(k, count(k, 'h') == t->holders, "leases");
+	EXPECT(k, count_leases(k) == t->holders, "leases");
 	EXPECT(k, count(k, 't') == t->stale, "stale maps");
 	EXPECT(k, count(k, 'y') == t->symlinks, "symlinks");
 }
@@ -353,6 +370,7 @@ static void check_sessions(struct checker *k)
 		open += v.session != 0;
 	}
 	EXPECT(k, n == open && n == k->c->meta.sessions, "counts of sessions");
+	EXPECT(k, count(k, 'e') == k->c->endings, "sessions that end");
 	for (; scan(k, &key, &value); advance(&key))
 		EXPECT(k, has(k, key1('s', number(&key, 0))) && number(&key, 1) < CATALOG_SLOTS,
 		       "slot of session %" PRIu64 ", which is gone", number(&key, 0));

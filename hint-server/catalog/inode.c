@@ -20,10 +20,11 @@ bool inode_load(struct catalog *c, uint64_t ino, struct inode *out)
 		db_corrupt(c);
 		return false;
 	}
+	ending_apply(c, out);
 	return true;
 }
 
-static uint8_t state_of(const struct inode *i)
+uint8_t inode_state(const struct inode *i)
 {
 	unsigned state = 0;
 
@@ -65,7 +66,7 @@ void inode_store(struct catalog *c, struct inode *i)
 	struct key k = key1('i', i->ino);
 
 	set_repair(c, i, wants_repair(i));
-	i->state = state_of(i);
+	i->state = inode_state(i);
 	end = put_inode(i, bytes);
 	db_put(c, &k, bytes, (size_t)(end - bytes));
 }

@@ -13,6 +13,7 @@
  *   t ino               stale map (stale.h)             l ino       locks
  *   h session ino       holds it exclusively            k session ino  has locks on it
  *   o ino               orphan                          u ino       wants repair: unclean or stale
+ *   e session           ended, still named by index h and by inodes it held (ending.c)
  *
  * Errors of the kv stick in catalog.rc, and reads then find nothing: handlers stay straight-line
  * code, and catalog_apply() fails as a whole. Handlers check first and change afterwards, so a
@@ -24,6 +25,7 @@
 
 #define FORMAT_VERSION 1
 #define SERVER_PAST_BOOTS 8
+#define SWEEP_DEFAULT 1024
 #define COOKIE_FIRST 3 /* 0: start, 1: after ".", 2: after ".." */
 #define ID_COUNTER_BITS 48
 
@@ -39,7 +41,7 @@ struct key {
 #define META_RECORD(X) \
 	X(u32, format) X(u64, cluster) X(u64, incarnation) X(u64, next_file) X(u64, next_session) \
 	X(u64, map) X(u64, map_files) X(u64, applied) X(u64, inodes) X(u64, files) X(u64, orphans) \
-	X(u64, repairs) X(u64, sessions) X(u32, session_ms) X(u32, margin_ms)
+	X(u64, repairs) X(u64, sessions) X(u32, session_ms) X(u32, margin_ms) X(u32, sweep)
 
 /* cookie: of the entry added last (directories). taken_by: server that was last granted a lease or
  * lock, at taken_index; other_index: when last another server was (A9, "lost handles"). lost_by:
@@ -95,6 +97,8 @@ struct catalog {
 	unsigned bugs;
 	uint64_t index;        /* of the entry being applied */
 	struct session_record session; /* of the op being applied */
+	session_id_t *ending;  /* ended sessions with leases left to tidy, ascending */
+	size_t endings;
 	const struct catalog_watch *watch;
 	void *watch_ctx;
 	uint8_t *scratch;
@@ -135,6 +139,7 @@ int meta_flush(struct catalog *c);
 
 bool inode_load(struct catalog *c, uint64_t ino, struct inode *out);
 void inode_store(struct catalog *c, struct inode *i); /* keeps state and the repair index right */
+uint8_t inode_state(const struct inode *i); /* enum inode_state */
 void inode_remove(struct catalog *c, struct inode *i); /* with all that hangs on it */
 void inode_set_holder(struct catalog *c, struct inode *i, session_id_t holder);
 void inode_mark_taken(struct catalog *c, struct inode *i, server_id_t by);
@@ -177,6 +182,17 @@ void map_count(struct catalog *c, uint64_t version, int files); /* +1 or -1 file
 /* Takes over `next`; the one before stays while files name it. */
 void map_publish(struct catalog *c, struct map *next);
 int map_read(struct catalog *c);
+
+/* --- ending.c: the leases of ended sessions --- */
+
+int ending_read(struct catalog *c);
+/* The session has ended: from now on its exclusive leases are lost, tidied or not. */
+void ending_add(struct catalog *c, session_id_t s);
+/* inode_load()'s own: makes an inode whose holder has ended what it will be once tidied. */
+void ending_apply(const struct catalog *c, struct inode *i);
+/* A bounded piece of work, the same on every voter; once per entry. */
+void ending_sweep(struct catalog *c);
+bool ending_has(const struct catalog *c, session_id_t s);
 
 /* --- reply.c --- */
 

@@ -117,6 +117,7 @@ static int format_fill(struct catalog *c, const struct catalog_seed *seed)
 		.next_session = 1,
 		.session_ms = seed->session_ms,
 		.margin_ms = seed->margin_ms,
+		.sweep = seed->sweep ? seed->sweep : SWEEP_DEFAULT,
 	};
 	map_publish(c, map);
 	format_root(c);
@@ -138,6 +139,7 @@ int catalog_format(struct kv *kv, const struct catalog_seed *seed)
 		return rc;
 	rc = format_fill(&c, seed);
 	map_free(c.map);
+	mem_free(c.scratch);
 	if (rc < 0) {
 		kv_abort(kv);
 		return rc;
@@ -165,6 +167,7 @@ void catalog_close(struct catalog *c)
 	if (c->batch)
 		kv_abort(c->kv);
 	map_free(c->map);
+	mem_free(c->ending);
 	mem_free(c->scratch);
 	mem_free(c);
 }
@@ -177,7 +180,9 @@ int catalog_reload(struct catalog *c)
 	c->rc = 0;
 	c->meta_dirty = false;
 	rc = meta_read(c);
-	return rc < 0 ? rc : map_read(c);
+	if (rc == 0)
+		rc = map_read(c);
+	return rc < 0 ? rc : ending_read(c);
 }
 
 void catalog_set_bugs(struct catalog *c, unsigned bugs)

@@ -3,23 +3,6 @@
 
 /* --- the end --- */
 
-static void lose_leases(struct catalog *c, session_id_t s)
-{
-	uint64_t ino = 0;
-	struct inode i;
-
-	while (db_next2(c, 'h', s, ino, &ino)) {
-		if (!inode_load(c, ino, &i)) {
-			db_corrupt(c);
-			return;
-		}
-		inode_set_holder(c, &i, 0);
-		i.flags |= INO_UNCLEAN;
-		i.lost_by = s;
-		inode_store(c, &i);
-	}
-}
-
 static void lose_slots(struct catalog *c, session_id_t s)
 {
 	struct key k = key2('r', s, 0);
@@ -35,7 +18,7 @@ void session_end(struct catalog *c, const struct session_record *s)
 	struct server_record server;
 	uint64_t ino = 0;
 
-	lose_leases(c, s->id);
+	ending_add(c, s->id);
 	while (db_next2(c, 'k', s->id, ino, &ino))
 		locks_drop_session(c, ino, s->id);
 	lose_slots(c, s->id);

@@ -362,6 +362,55 @@ Test(catalog_leases, locks_come_back_all_or_none)
 	cr_assert_eq(apply(&op), STATUS_INVALID);
 }
 
+static void setup_slow_sweep(void)
+{
+	world_sweep = 1;
+	world_setup();
+}
+
+static unsigned listed(void)
+{
+	uint64_t ino = 0;
+	unsigned n = 0;
+
+	while (catalog_repair_next(w.cat, ino, &ino))
+		n++;
+	return n;
+}
+
+/* The inodes of an ended session follow one per entry here; what they say counts from the first. */
+Test(catalog_leases, the_end_of_a_session_counts_before_it_is_tidied, .init = setup_slow_sweep)
+{
+	uint64_t f[6];
+	session_id_t old = w.a;
+	char name[2] = "a";
+
+	for (unsigned i = 0; i < 6; i++, name[0]++)
+		f[i] = make_held(w.a, name);
+	cr_assert_eq(end_session(w.a), STATUS_OK);
+	for (unsigned i = 0; i < 6; i++)
+		cr_assert(inode_of(f[i]).unclean && inode_of(f[i]).holder == 0);
+	cr_assert_eq(listed(), 1);
+	world_check();
+	cr_assert_eq(catalog_reload(w.cat), 0);
+	cr_assert(inode_of(f[5]).unclean, "also read afresh");
+	cr_assert_eq(lease(w.b, f[5], LEASE_SHARED), STATUS_OK);
+	cr_assert_eq(reply()->recover, 1);
+	cr_assert_eq(reply()->epoch, 2);
+	w.a = open_session(101, SERVER_ACCESS, 1);
+	cr_assert_eq(reclaim(w.a, f[4], 1, old), STATUS_OK);
+	cr_assert_eq(reply()->granted, LEASE_EXCLUSIVE);
+	cr_assert_eq(remove_name(w.b, FILE_ROOT, "d", false), STATUS_OK);
+	world_check();
+	cr_assert_eq(listed(), 4, "all that nobody took");
+	cr_assert_eq(gone(f[3]), STATUS_OK);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(lease(w.b, FILE_ROOT, LEASE_SHARED), STATUS_INVALID, "entries go by");
+	cr_assert_eq(listed(), 3);
+	cr_assert_eq(inode_of(f[5]).holder, w.b);
+	cr_assert_eq(inode_of(f[4]).holder, w.a);
+}
+
 Test(catalog_leases, planted_bug_keeps_the_epoch)
 {
 	uint64_t f = make_held(w.a, "f");

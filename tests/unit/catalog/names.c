@@ -151,7 +151,7 @@ Test(catalog_names, odd_values_of_create_are_refused)
 	cr_assert_eq(apply(&op), STATUS_INVALID, "target too long");
 }
 
-Test(catalog_names, links_are_counted_and_limited)
+Test(catalog_names, links_are_counted)
 {
 	uint64_t f = make(w.a, FILE_ROOT, "f", S_IFREG), d = make(w.a, FILE_ROOT, "d", S_IFDIR);
 
@@ -164,13 +164,6 @@ Test(catalog_names, links_are_counted_and_limited)
 	cr_assert_eq(remove_name(w.a, FILE_ROOT, "f", false), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_inode.nlink, 1);
 	cr_assert_eq(w.reply.m.r_inode.state, INODE_CLEAN);
-	for (unsigned i = 1; i < CATALOG_LINKS_MAX; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "l%u", i);
-		cr_assert_eq(hard_link(w.a, f, d, name), STATUS_OK);
-	}
-	cr_assert_eq(hard_link(w.a, f, d, "one-more"), STATUS_TOO_MANY_LINKS);
 }
 
 Test(catalog_names, unlink_tells_files_from_directories)

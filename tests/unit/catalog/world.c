@@ -1,6 +1,7 @@
 #include "tests/unit/catalog/world.h"
 
 struct world w;
+uint32_t world_sweep;
 
 struct span text(const char *s)
 {
@@ -23,6 +24,7 @@ void world_open_kv(struct kv *kv)
 	struct map_site sites[] = {site(1, "hiroshima"), site(2, "kanazawa"), site(3, "nara")};
 	struct catalog_seed seed = {
 		.cluster = 7, .sites = 3, .site = sites, .session_ms = 5000, .margin_ms = 500,
+		.sweep = world_sweep,
 	};
 
 	w = (struct world){.kv = kv};
@@ -84,10 +86,12 @@ enum status apply(struct msg *op)
 	if (has_slot(op) && op->q_statfs.seq == 0)
 		op->q_statfs.seq = ++w.seq;
 	keep(op);
-	cr_assert_eq(msg_decode_body(w.log[w.index].bytes, w.log[w.index].len, &decoded), 0);
 	w.index++;
-	cr_assert_eq(catalog_apply(w.cat, w.index, &decoded, &w.reply), 0);
-	cr_assert_eq(catalog_applied(w.cat), w.index);
+	/* Not cr_assert: each costs more than an operation. */
+	if (msg_decode_body(w.log[w.index - 1].bytes, w.log[w.index - 1].len, &decoded) < 0 ||
+	    catalog_apply(w.cat, w.index, &decoded, &w.reply) < 0 ||
+	    catalog_applied(w.cat) != w.index)
+		cr_assert(false, "entry %" PRIu64 " was not applied", w.index);
 	return w.reply.m.r_status.status;
 }
 

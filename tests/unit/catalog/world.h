@@ -30,6 +30,7 @@ struct world {
 };
 
 extern struct world w;
+extern uint32_t world_sweep; /* of the seed; 0: the default */
 
 void world_open_kv(struct kv *kv); /* formats and opens; nobody registered */
 void world_setup(void);
