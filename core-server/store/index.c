@@ -349,6 +349,8 @@ void index_trim(struct store *s)
 		if (!f->blks && !f->refs && !f->dirty && !f->cut && !f->waiting && !f->kv_dead &&
 		    !f->fresh_n)
 			free_file(s, f);
+		else
+			touch_file(s, f);
 	}
 }
 

@@ -261,7 +261,8 @@ struct store {
 	char why[256];
 	bool serving;
 	uint64_t damaged;
-	uint64_t submit_seq;       /* number of the next request */
+	uint64_t submit_seq;       /* number of the last request */
+	unsigned ops_n;            /* requests not answered yet */
 
 	struct blk *blks;
 	struct blk *blk_lru;

@@ -8,8 +8,8 @@
  *   durable when it was written, so that a torn tail and damage in the middle can be told apart;
  * - small writes live in the journal and in memory until a checkpoint redoes them in place; large
  *   ones go to newly allocated space at once and their record commits them;
- * - index.c: block records (extents, page checksums, version, closed) and file records in the kv,
- *   moved there by checkpoints;
+ * - index.c, format.c: block records (places, page checksums, version, closed) and file records in
+ *   the kv, moved there by checkpoint.c;
  * - space.c: allocator, grants, reserve.
  *
  * Writes of one block are applied in the order submitted; a write's done() is called when it and
@@ -122,6 +122,7 @@ struct store_req {
 	void (*done)(struct store_req *req); /* durable, or `result` says why not: -ENOSPC, -EIO, */
 	int result;             /* ERR_CORRUPT (sum mismatch of given data, or a bad page beneath a
 	                           partial write: the page's number is in bad_page; bad_given tells which) */
+	                        /* -EAGAIN: too many requests in the store; -EINVAL: senseless */
 	uint32_t bad_page;      /* -ECANCELED: an earlier write of the block, submitted but not answered
 	                           when this one was submitted, failed, so the chain is broken here */
 	bool bad_given;

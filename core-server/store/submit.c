@@ -10,6 +10,8 @@
  * caller learned of it: they are links of a chain that is broken. */
 #include "core-server/store/state.h"
 
+#define OPS_MAX 65536 /* requests in the store; their data is bounded by the iobuf budget */
+
 static uint64_t op_cost(const struct op *op)
 {
 	switch (op->req->op) {
@@ -92,17 +94,18 @@ void store_submit(struct store *s, struct store_req *req)
 	op->large = req->op == STORE_INSTALL || (req->op == STORE_WRITE && !req->zero)
 	                    ? req->data.len >= s->config.large_bytes
 	                    : false;
-	if (!s->failed && !valid_shape(s, req, op->large ? 0 : op->cost)) {
-		op_fail(op, -EINVAL);
-		return;
-	}
-	copy_request(op);
+	s->ops_n++;
 	op->file = index_file(s, req->file);
 	op->file->refs++;
 	if (req->op == STORE_WRITE || req->op == STORE_INSTALL) {
 		op->blk = index_blk(s, req->file, req->block);
 		op->blk->refs++;
 	}
+	if (s->ops_n > OPS_MAX || (!s->failed && !valid_shape(s, req, op->large ? 0 : op->cost))) {
+		op_fail(op, s->ops_n > OPS_MAX ? -EAGAIN : -EINVAL);
+		return;
+	}
+	copy_request(op);
 	prepare_copy(op);
 	DL_APPEND(s->queue, op);
 	submit_pump(s);
@@ -229,6 +232,7 @@ void op_free(struct op *op)
 
 	if (op->admitted)
 		s->admitted_bytes -= op->cost;
+	s->ops_n--;
 	if (op->file)
 		op->file->refs--;
 	if (op->blk)
