@@ -60,8 +60,8 @@ void replica_seal_progress(struct replica *r, struct file_state *f, int result)
 
 	if (f->seal_waits == NULL)
 		return;
-	if (failed == STATUS_OK) {
-		if (file_has_older(f) && !replica_has_bug(r, REPLICA_BUG_ACK_AFTER_SEAL))
+	if (failed == STATUS_OK && !replica_has_bug(r, REPLICA_BUG_ACK_AFTER_SEAL)) {
+		if (file_has_older(f))
 			return;
 		if (f->seal_durable < f->rec.seal) {
 			if (!record_on_its_way(f))

@@ -24,6 +24,9 @@ void replica_answer_write(struct replica *r, struct origin to, enum msg_type typ
 
 	if (s != STATUS_INVALID && s != STATUS_DISK)
 		d = block_durable(r, file, block);
+	if (s == STATUS_OK && replica_has_bug(r, REPLICA_BUG_DUP_ACKED_EARLY) &&
+	    version_cmp(d.block.version, asked) < 0)
+		d.block.version = asked;
 	*reply = (struct msg_write_reply){
 		.status = (uint16_t)s,
 		.file = file,

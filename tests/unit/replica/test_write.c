@@ -168,5 +168,5 @@ Test(replica_write_bug, dup_acked_early, .fini = rig_stop)
 	rig_start_with(REPLICA_BUG_DUP_ACKED_EARLY);
 	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
 	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
-	cr_assert_not_null(strstr(rig.log, "31#2 write_reply status=0"));
+	cr_assert_not_null(strstr(rig.log, "31#2 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1"));
 }
