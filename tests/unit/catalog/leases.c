@@ -362,12 +362,6 @@ Test(catalog_leases, locks_come_back_all_or_none)
 	cr_assert_eq(apply(&op), STATUS_INVALID);
 }
 
-static void setup_slow_sweep(void)
-{
-	world_sweep = 1;
-	world_setup();
-}
-
 static unsigned listed(void)
 {
 	uint64_t ino = 0;
@@ -379,12 +373,16 @@ static unsigned listed(void)
 }
 
 /* The inodes of an ended session follow one per entry here; what they say counts from the first. */
-Test(catalog_leases, the_end_of_a_session_counts_before_it_is_tidied, .init = setup_slow_sweep)
+Test(catalog_leases, the_end_of_a_session_counts_before_it_is_tidied)
 {
 	uint64_t f[6];
-	session_id_t old = w.a;
+	session_id_t old;
 	char name[2] = "a";
 
+	world_teardown();
+	world_sweep = 1;
+	world_setup();
+	old = w.a;
 	for (unsigned i = 0; i < 6; i++, name[0]++)
 		f[i] = make_held(w.a, name);
 	cr_assert_eq(end_session(w.a), STATUS_OK);
