@@ -103,6 +103,14 @@ struct request {
 	nsec_t attr_resend_at;
 };
 
+/* The furthest a core server's heartbeats showed it: who shows less later was rolled back (A8b). The
+ * catalog remembers what was registered; this is newer, and gone with the leadership. */
+struct shown {
+	UT_hash_handle hh;
+	server_id_t server;
+	uint64_t start, journal;
+};
+
 struct beat {                           /* a heartbeat that waits for its round */
 	struct beat *next, *prev;
 	server_id_t from, via;
@@ -177,6 +185,7 @@ struct hint {
 	nsec_t grace_until;             /* shared leases of the previous leader may live until then */
 	struct read_index reads;
 	struct sess *sessions;
+	struct shown *shown;
 	struct ilease *ileases;
 	struct hold *recalled;
 	struct ilease *ex_recalled;
@@ -241,6 +250,8 @@ void sess_end(struct hint *h, struct sess *s);           /* proposes its end, on
 void sessions_load(struct hint *h);                      /* all of the catalog, with a full T */
 void sessions_clear(struct hint *h);
 void sessions_shift(struct hint *h, nsec_t late);
+/* True if this registration of a core server shows less than its heartbeats did. */
+bool shown_more(struct hint *h, const struct msg_op_session *op);
 void beats_arrive(struct hint *h, const struct msg *m);
 void beats_run(struct hint *h);
 /* Sum over live core servers, as of their last heartbeats. */

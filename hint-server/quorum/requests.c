@@ -91,7 +91,8 @@ void request_finish(struct hint *h, struct request *r, struct msg *reply)
 
 static void finish_status(struct hint *h, struct request *r, enum status status)
 {
-	struct msg m = {.type = MSG_TYPE_r_status};
+	struct msg m = {.type = r->m.type == MSG_TYPE_op_session ? MSG_TYPE_r_session
+	                                                         : MSG_TYPE_r_status};
 
 	m.r_status = (struct msg_r_status){(uint16_t)status, op_fields(r)->session,
 	                                   op_fields(r)->slot, op_fields(r)->seq};
@@ -365,8 +366,10 @@ static int check_session(struct hint *h, struct request *r)
 {
 	struct catalog_session c;
 
+	if (r->m.type == MSG_TYPE_op_session && r->m.op_session.server != r->m.src)
+		return STATUS_INVALID;
 	if (r->m.type == MSG_TYPE_op_session)
-		return r->m.op_session.server == r->m.src ? 0 : STATUS_INVALID;
+		return shown_more(h, &r->m.op_session) ? STATUS_DISK : 0;
 	if (!catalog_session(h->catalog, op_fields(r)->session, &c) || c.server != r->m.src ||
 	    !sess_find(h, c.id))
 		return request_confirmed(h, r) ? STATUS_NO_SESSION : -EAGAIN;

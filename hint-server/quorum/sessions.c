@@ -74,6 +74,45 @@ void sessions_load(struct hint *h)
 		sess_add(h, s.id, s.server, s.kind);
 }
 
+/* --- core servers that forget --- */
+
+static void note_shown(struct hint *h, server_id_t server, const struct msg_heartbeat *hb)
+{
+	struct shown *s;
+
+	HASH_FIND(hh, h->shown, &server, sizeof(server), s);
+	if (!s) {
+		s = mem_new(sizeof(*s));
+		s->server = server;
+		HASH_ADD(hh, h->shown, server, sizeof(s->server), s);
+	}
+	s->start = MAX(s->start, hb->start);
+	s->journal = MAX(s->journal, hb->journal);
+}
+
+static void shown_forget(struct hint *h, struct shown *s)
+{
+	HASH_DEL(h->shown, s);
+	mem_free(s);
+}
+
+bool shown_more(struct hint *h, const struct msg_op_session *op)
+{
+	struct shown *s;
+
+	HASH_FIND(hh, h->shown, &op->server, sizeof(op->server), s);
+	if (!s || op->kind != SERVER_CORE)
+		return false;
+	if (op->start <= 1) { /* a new disk, which knows that it knows nothing */
+		if (s->start > 1 || op->journal < s->journal)
+			shown_forget(h, s);
+		return false;
+	}
+	return op->start < s->start || op->journal < s->journal;
+}
+
+/* --- */
+
 void sessions_clear(struct hint *h)
 {
 	struct sess *s, *tmp;
@@ -89,6 +128,8 @@ void sessions_clear(struct hint *h)
 		mem_free(b);
 	}
 	h->n_beats = 0;
+	while (h->shown)
+		shown_forget(h, h->shown);
 }
 
 /* This server slept: nobody else is to blame for what came due meanwhile (trap B4). */
@@ -147,6 +188,8 @@ static void judge(struct hint *h, const struct beat *b)
 	s->stats = b->hb;
 	if (s->ending || lease_overdue(h, s))
 		return;
+	if (s->kind == SERVER_CORE)
+		note_shown(h, s->server, &b->hb);
 	if (sess_lapsed(h, s))
 		h->dirty = true; /* revived */
 	answer(h, b, STATUS_OK, s);

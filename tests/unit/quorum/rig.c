@@ -468,6 +468,8 @@ static void beat_fire(struct event *e)
 	if (c->beating) {
 		m.heartbeat.session = c->session;
 		m.heartbeat.kind = (uint8_t)c->kind;
+		m.heartbeat.start = c->start;
+		m.heartbeat.journal = c->journal;
 		m.heartbeat.nonce = ++c->nonce;
 		c->nonce_sent[c->nonce % 64] = c->rig->w.now;
 		c->last_beat_sent = c->rig->w.now;
@@ -515,13 +517,12 @@ const struct msg *rig_call(struct rig *g, unsigned client, struct msg *m, nsec_t
 	return rig_replied(g, client) ? &g->client[client].reply : NULL;
 }
 
-void rig_open(struct rig *g, unsigned client)
+uint16_t rig_register(struct rig *g, unsigned client)
 {
 	struct rig_client *c = &g->client[client];
 	struct msg m = {.type = MSG_TYPE_op_session};
 	const struct msg *r;
 	char addr[32];
-	bool first = !c->session;
 
 	c->session = 0;
 	c->seq = 0;
@@ -531,15 +532,28 @@ void rig_open(struct rig *g, unsigned client)
 	if (c->kind == SERVER_CORE) {
 		snprintf(addr, sizeof(addr), "127.0.0.%u:7000", client);
 		m.op_session.addr = span_of(addr);
-		m.op_session.start = 1;
+		m.op_session.start = c->start;
+		m.op_session.journal = c->journal;
 		m.op_session.total = (uint64_t)1 << 30;
 	}
 	m.op_session.site = span_of("nara");
 	r = rig_call(g, client, &m, 10 * NSEC_SEC);
 	cr_assert_not_null(r, "no session");
 	cr_assert_eq(r->type, MSG_TYPE_r_session);
-	cr_assert_eq(r->r_session.status, STATUS_OK, "%s", status_text(r->r_session.status));
 	c->session = r->r_session.given;
+	return r->r_session.status;
+}
+
+void rig_open(struct rig *g, unsigned client)
+{
+	struct rig_client *c = &g->client[client];
+	bool first = !c->session;
+	uint16_t status;
+
+	if (!c->start)
+		c->start = 1;
+	status = rig_register(g, client);
+	cr_assert_eq(status, STATUS_OK, "%s", status_text(status));
 	c->beating = true;
 	if (first) {
 		struct client_event *x = mem_new(sizeof(*x));

@@ -32,6 +32,7 @@ struct rig_client {
 	enum server_kind kind;  /* access unless set before rig_open() */
 	unsigned at;            /* the hint server it speaks to */
 	session_id_t session;
+	uint64_t start, journal; /* of a core server */
 	uint32_t seq;
 	bool beating;
 	bool acks;              /* gives shared leases back when recalled */
@@ -73,7 +74,8 @@ int rig_leader(struct rig *g);              /* index of a leader with the highes
 bool rig_has_leader(struct rig *g);         /* ... that a majority hears */
 void rig_isolate(struct rig *g, unsigned i, bool on); /* a hint server, from everybody */
 
-void rig_open(struct rig *g, unsigned client);        /* opens a session; checks that it worked */
+uint16_t rig_register(struct rig *g, unsigned client); /* asks for a session: status */
+void rig_open(struct rig *g, unsigned client);        /* ... and checks that it worked */
 /* Sends a change (a new seq) or query; waits for the reply. NULL: none in time. */
 const struct msg *rig_call(struct rig *g, unsigned client, struct msg *m, nsec_t time);
 void rig_send(struct rig *g, unsigned client, struct msg *m); /* without waiting; asked again */

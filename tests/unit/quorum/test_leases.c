@@ -511,3 +511,25 @@ Test(leases, status_is_healthy_and_names_the_holder)
 	m.admin.json = span_of("{\"path\": \"/none\"}");
 	cr_assert_eq(rig_call(&g, 1, &m, NSEC_SEC)->admin_reply.status, STATUS_NOT_FOUND);
 }
+
+/* A8b: a core server whose disk went back shows less than its heartbeats did. */
+Test(leases, a_disk_that_went_back_gets_no_session)
+{
+	uint64_t ino;
+	struct rig_client *core = &g.client[3];
+
+	start_with_file(&ino);
+	core->journal = 50;
+	rig_run(&g, NSEC_SEC);
+	core->beating = false;
+	core->start = 2;
+	core->journal = 20;
+	cr_assert_eq(rig_register(&g, 3), STATUS_DISK);
+	cr_assert_eq(rig_register(&g, 3), STATUS_DISK);
+	core->journal = 51;
+	cr_assert_eq(rig_register(&g, 3), STATUS_OK);
+	/* A new disk knows that it knows nothing. */
+	core->start = 1;
+	core->journal = 0;
+	cr_assert_eq(rig_register(&g, 3), STATUS_OK);
+}
