@@ -19,7 +19,8 @@ void shape_two_cores(struct shape *s)
 	s->cores_per_site = 2;
 }
 
-/* A write reaches site 1 alone; its writer dies. B recovers without site 1 and serves the old page.
+/* The first write fills the block: recovery has nothing to zero behind the size, which would be a
+ * newer version by itself. A write reaches site 1 alone; its writer dies. B recovers without site 1 and serves the old page.
  * B dies; the next recovery sees site 1 again: the lost write must not come back. */
 void scenario_a1(struct cluster *c)
 {
@@ -29,7 +30,7 @@ void scenario_a1(struct cluster *c)
 	if (!stage_start(c))
 		return;
 	a = stage_client(c, 1);
-	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "first write");
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(2, 0));
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_expect(c, stage_write(a, 1, 0, 1, false) == 0, "unsynced write");
@@ -59,7 +60,7 @@ void scenario_a1_mixture(struct cluster *c)
 	if (!stage_start(c))
 		return;
 	a = stage_client(c, 1);
-	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 2, true) == 0, "first write");
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "first write");
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(2, 0));
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_expect(c, stage_write(a, 1, 0, 1, false) == 0, "unsynced write");
@@ -75,8 +76,8 @@ void scenario_a1_mixture(struct cluster *c)
 	stage_end(c);
 }
 
-/* The disk of site 2 is slow: a write waits there for its sync when the seal comes. Its holder is
- * cut off from the catalog, not from the core servers. */
+/* The disk of site 2 is slow: one write waits there for its sync when the seal comes, another for the
+ * sync after that. Their holder is cut off from the catalog, not from the core servers. */
 void scenario_a2(struct cluster *c)
 {
 	struct sim_disk_faults slow = {.slow_sync_permille = 1000, .slow_sync_ns = 4 * NSEC_SEC};
@@ -86,19 +87,23 @@ void scenario_a2(struct cluster *c)
 		return;
 	a = stage_client(c, 1);
 	b = stage_client(c, 3);
-	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 32, true) == 0, "first write");
 	stage_expect(c, stage_open(b, 1) == 0, "C opens");
 	sim_disk_set_faults(cluster_find(c, cluster_core_id(2, 0))->disk, &slow);
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_drop(c, 0, cluster_access_id(3), cluster_core_id(1, 0));
 	stage_expect(c, stage_write(a, 1, 0, 1, false) == 0, "second write");
+	stage_wait(c, 50 * NSEC_MSEC);
+	stage_expect(c, stage_write(a, 1, 16, 1, false) == 0, "third write");
 	stage_begin_sync(a, 1);
 	stage_wait(c, 50 * NSEC_MSEC);
-	sim_disk_set_faults(cluster_find(c, cluster_core_id(2, 0))->disk, &(struct sim_disk_faults){0});
 	stage_cut_hints(c, cluster_access_id(1), true);
-	stage_read(b, 1, 0, 1);
+	stage_begin_read(b, 1, 16, 1);
+	stage_wait(c, 4200 * NSEC_MSEC);
+	sim_disk_set_faults(cluster_find(c, cluster_core_id(2, 0))->disk, &(struct sim_disk_faults){0});
+	stage_finish(b, 10 * NSEC_SEC);
 	stage_finish(a, 6 * NSEC_SEC);
-	stage_read(b, 1, 0, 1);
+	stage_read(b, 1, 0, 32);
 	stage_end(c);
 }
 
