@@ -108,7 +108,7 @@ void catalog_abort(struct catalog *c);
  *   op_lock       AGAIN: see catalog_lock_blocker(). NO_SPACE: too many locks on the file.
  *   op_create     EXISTS carries the existing inode's fields in r_inode.
  *   op_session    NO_SESSION: that boot of the server was succeeded by another. DISK: a core server
- *                 shows less than is remembered of it (A8); it may come back only freshly formatted.
+ *                 shows less than is remembered of it (A8): only a new disk may come back.
  *   op_map        takes `server` out of the map; MOVED: `map` is not the current version. */
 MUST_CHECK int catalog_apply(struct catalog *c, uint64_t index, const struct msg *op,
                              struct catalog_reply *reply);
@@ -234,5 +234,5 @@ void catalog_get_stats(const struct catalog *c, struct catalog_stats *out);
  * log: for the one voter that a restored cluster starts from, before it starts. */
 MUST_CHECK int catalog_raise_incarnation(struct catalog *c);
 
-/* Checks every invariant of the stored state, in full. 0, or ERR_CORRUPT with a sentence in `why`. */
+/* Checks every invariant of the stored state, in full. 0, or ERR_CORRUPT and a sentence in `why`. */
 MUST_CHECK int catalog_check(struct catalog *c, char *why, size_t size);

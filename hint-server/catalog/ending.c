@@ -1,7 +1,7 @@
-/* Exclusive leases of sessions that ended. An access server keeps leases while nobody asks, so there
- * may be hundreds of thousands, and one log entry that rewrites as many inodes would stop every
- * voter for seconds. So the end of a session is one record, which counts at once wherever an
- * inode is read; the inodes themselves follow a few per entry. */
+/* Exclusive leases of sessions that ended. An access server keeps leases while nobody asks, so
+ * there may be hundreds of thousands, and one log entry that rewrites as many inodes would stop
+ * every voter for seconds. So the end of a session is one record, which counts at once wherever
+ * an inode is read; the inodes themselves follow a few per entry. */
 #include "hint-server/catalog/internal.h"
 
 #include "common/base/mem.h"
@@ -56,8 +56,8 @@ void ending_add(struct catalog *c, session_id_t s)
 		c->watch->holder_changed(c->watch_ctx, ino, 0);
 }
 
-/* Tidies one file. It may have been taken by another since, or be gone: the index entry then was all
- * that was left. */
+/* Tidies one file. It may have been taken by another since, or be gone: the index entry then was
+ * all that was left. */
 static void tidy(struct catalog *c, session_id_t s, uint64_t ino)
 {
 	struct key k = key2('h', s, ino);

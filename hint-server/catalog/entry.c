@@ -1,5 +1,5 @@
-/* Directory entries, each stored twice: by name for lookups, by cookie for readdir. A cookie is given
- * once per directory and never again, so readdir survives any insertion or deletion. */
+/* Directory entries, each stored twice: by name for lookups, by cookie for readdir. A directory
+ * gives a cookie once and never again, so readdir survives any insertion or deletion. */
 #include "hint-server/catalog/internal.h"
 
 #define ENTRY_BYTES 17      /* by name: u64 cookie, u64 ino, u8 type */

@@ -210,7 +210,8 @@ static session_id_t begin_session(struct catalog *c, const struct server_record 
 	return fresh.id;
 }
 
-static bool valid(const struct catalog *c, const struct msg_op_session *op, char addr[ADDR_TEXT_MAX])
+static bool valid(const struct catalog *c, const struct msg_op_session *op,
+                  char addr[ADDR_TEXT_MAX])
 {
 	if (op->server == 0 || op->server == SERVER_LEADER)
 		return false;
@@ -235,7 +236,7 @@ enum status op_session(struct catalog *c, const struct msg *m, struct catalog_re
 		return STATUS_INVALID;
 	server_load(c, op->server, &s);
 	live = session_load(c, s.session, &old);
-	/* The same boot again is a request sent twice; another one means that the old process is gone. */
+	/* The same boot again is a request sent twice; another one means the old process is gone. */
 	repeated = live && old.boot == op->boot;
 	status = recognise(c, op, &s, addr, repeated);
 	if (status == STATUS_OK && op->kind == SERVER_CORE)

@@ -83,7 +83,7 @@ Test(catalog_leases, only_files_have_leases)
 	cr_assert_eq(lease(w.a, make(w.a, FILE_ROOT, "f", S_IFREG), LEASE_NONE), STATUS_INVALID);
 }
 
-/* P2, section 5: an unclean end makes the next grant a recovery with a new epoch, even for reading. */
+/* P2: an unclean end makes the next grant a recovery with a new epoch, even for reading. */
 Test(catalog_leases, after_an_unclean_end_the_next_grant_recovers)
 {
 	uint64_t f = make_held(w.a, "f"), ino;
@@ -156,7 +156,8 @@ Test(catalog_leases, release_keeps_the_newer_ctime)
 	cr_assert_eq(inode_of(f).fields.mode, S_IFREG | 0600);
 }
 
-static enum status release_stale(uint64_t ino, uint64_t epoch, enum lease_mode to, struct span stale)
+static enum status release_stale(uint64_t ino, uint64_t epoch, enum lease_mode to,
+                                 struct span stale)
 {
 	struct msg op = {
 		.type = MSG_TYPE_op_release,
@@ -209,11 +210,12 @@ Test(catalog_leases, malformed_stale_runs_are_refused_and_change_nothing)
 {
 	uint64_t f = make_held(w.a, "f");
 	uint8_t bytes[STALE_RUN_BYTES] = {0};
+	struct span run = {bytes, sizeof(bytes)};
 
 	cr_assert_eq(release_stale(f, 1, LEASE_NONE, (struct span){bytes, 5}), STATUS_INVALID);
-	cr_assert_eq(release_stale(f, 1, LEASE_NONE, (struct span){bytes, sizeof(bytes)}), STATUS_INVALID);
+	cr_assert_eq(release_stale(f, 1, LEASE_NONE, run), STATUS_INVALID, "an empty mask");
 	bytes[16] = 3;
-	cr_assert_eq(release_stale(f, 1, LEASE_NONE, (struct span){bytes, sizeof(bytes)}), STATUS_INVALID);
+	cr_assert_eq(release_stale(f, 1, LEASE_NONE, run), STATUS_INVALID, "two stale replicas");
 	cr_assert_eq(inode_of(f).holder, w.a);
 	cr_assert_eq(inode_of(f).fields.size, 0);
 }

@@ -1,5 +1,7 @@
 #include "tests/unit/catalog/world.h"
 
+#include <stdlib.h>
+
 TestSuite(catalog_names, .init = world_setup, .fini = world_teardown);
 
 Test(catalog_names, a_new_file_is_placed_and_counted)
@@ -260,7 +262,7 @@ static uint64_t read_some(uint64_t dir, uint64_t cookie, uint32_t bytes)
 		cr_assert(p);
 		memcpy(name, p, len);
 		if (name[0] == 'n') {
-			seen[atoi(name + 1)]++;
+			seen[strtoul(name + 1, NULL, 10) % SEEN_MAX]++;
 			cr_assert_eq(find(dir, name), ino);
 			cr_assert_eq(type, S_IFREG);
 		} else {
