@@ -156,7 +156,7 @@ static void on_lease(struct session_call *c, const struct msg *m)
 		recovery_start(f);
 		return;
 	}
-	if (stale_decode(&f->stale, r->stale.p, r->stale.len) < 0) {
+	if (!VOL_BUG(f->v, VOLUME_BUG_REPAIR_AHEAD) && stale_decode(&f->stale, r->stale.p, r->stale.len) < 0) {
 		vol_log(f->v, "volume.stale_map", "file=%" PRIu64 " stale map unreadable: recovering", f->ino);
 		f->unclean = true;
 	}

@@ -70,6 +70,19 @@ static unsigned missing_sites(struct recovery *r, bool closed)
 	return missing <= 1 && __builtin_popcount(sites) > 1 ? 1 : sites;
 }
 
+/* One answer in each of two sites is taken for a majority of every block. */
+bool rec_sites_sealed(struct recovery *r)
+{
+	unsigned sites = 0;
+
+	if (!VOL_BUG(r->f->v, VOLUME_BUG_SEAL_SITES))
+		return false;
+	for (unsigned k = 0; k < r->servers; k++)
+		if (counts(&r->server[k]))
+			sites |= r->server[k].sites;
+	return __builtin_popcount(sites) >= 2;
+}
+
 static bool attr_has_two(struct recovery *r)
 {
 	server_id_t server[REPLICAS];
@@ -95,7 +108,7 @@ static void consider(struct recovery *r)
 		return;
 	for (unsigned k = 0; k < r->servers; k++)
 		all = all && (counts(&r->server[k]) || r->server[k].state == REC_BLANK);
-	if (!attr_has_two(r))
+	if (!attr_has_two(r) && !rec_sites_sealed(r))
 		return;
 	if (all) {
 		timer_stop(v, &r->patience);
@@ -233,7 +246,7 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 			    stale_set(&f->stale, rb->no, rb->no, i) < 0)
 				file_behind_add(f, rb->server[i]);
 	f->recovery = NULL;
-	f->unclean = f->recovery_waits = __builtin_popcount(missing_sites(r, true)) > 1;
+	f->unclean = f->recovery_waits = __builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r);
 	f->size = a->size;
 	f->atime = a->atime;
 	f->mtime = a->mtime;
@@ -413,7 +426,7 @@ static uint32_t waiting_blocks(struct recovery *r, server_id_t id, uint8_t **byt
 	struct file *f = r->f;
 	uint32_t added = 0;
 
-	if (__builtin_popcount(missing_sites(r, false)) <= 1)
+	if (__builtin_popcount(missing_sites(r, false)) <= 1 || rec_sites_sealed(r))
 		return 0;
 	for (uint64_t no = 0; no < DIV_UP(r->attr.size, file_block_bytes(f)); no++) {
 		server_id_t server[REPLICAS];

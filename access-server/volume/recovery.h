@@ -63,5 +63,6 @@ void rec_decide(struct recovery *r);   /* builds the blocks from the lists, star
 void rec_copy_some(struct recovery *r);
 void rec_copied(struct recovery *r);   /* every block has its pair: next phase */
 void rec_progress(struct recovery *r); /* puts the deadline off */
+bool rec_sites_sealed(struct recovery *r); /* the planted bug of trap A3 */
 bool rec_pair(struct file *f, unsigned mask); /* two replicas in it that count together */
 void recovery_free(struct recovery *r);

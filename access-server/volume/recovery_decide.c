@@ -42,17 +42,6 @@ static struct rank rank_at(const struct rec_server *s, uint64_t no, bool *holes)
 	return e ? e->rank : (struct rank){s->closed, VERSION_NONE};
 }
 
-/* The planted bug of trap A3: one answer in each of two sites is taken for a majority. */
-static bool sites_sealed(struct recovery *r)
-{
-	unsigned sites = 0;
-
-	for (unsigned k = 0; k < r->servers; k++)
-		if (r->server[k].state == REC_READY)
-			sites |= r->server[k].sites;
-	return __builtin_popcount(sites) >= 2;
-}
-
 static void judge(struct recovery *r, struct rec_block *rb)
 {
 	struct rank rank[REPLICAS] = {0};
@@ -74,7 +63,7 @@ static void judge(struct recovery *r, struct rec_block *rb)
 		first = false;
 	}
 	rb->waits = !rec_pair(r->f, rb->known);
-	if (rb->waits && rb->known && VOL_BUG(r->f->v, VOLUME_BUG_SEAL_SITES) && sites_sealed(r))
+	if (rb->waits && rec_sites_sealed(r))
 		rb->waits = false;
 	/* One version has one content: its number and bytes were fixed before it was sent. */
 	for (unsigned i = 0; i < REPLICAS; i++)

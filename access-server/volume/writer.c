@@ -43,26 +43,29 @@ static void record_sums(struct record *r)
 	}
 }
 
+/* Joins a write to the block's newest record, if nobody was sent that one yet. */
 static bool merge(struct block *b, uint32_t off, uint32_t len, struct slice data)
 {
 	struct volume *v = b->f->v;
 	struct record *r = b->records ? b->records->prev : NULL;
 	bool open = r && (!r->sent || (VOL_BUG(v, VOLUME_BUG_MERGE_SENT) && !r->flushed));
 	struct iobuf *both;
+	uint32_t total;
 
-	if (!open || r->op != WRITE_DATA || r->gate || off != r->off + r->len || r->len + len > MERGED_BYTES_MAX)
+	if (!open || r->op != WRITE_DATA || r->gate || off < r->off || off > r->off + r->len)
 		return false;
-	both = iobuf_new(r->len + len);
+	total = MAX(r->len, off + len - r->off);
+	both = total > MERGED_BYTES_MAX ? NULL : iobuf_new(total);
 	if (!both)
 		return false;
 	memcpy(both->data, slice_data(r->data), r->len);
-	memcpy(both->data + r->len, slice_data(data), len);
+	memcpy(both->data + (off - r->off), slice_data(data), len);
 	iobuf_put(r->data.buf);
 	iobuf_put(data.buf);
-	r->data = (struct slice){both, 0, r->len + len};
-	r->len += len;
-	r->charged += len;
-	v->buffered += len;
+	v->buffered += total - r->len;
+	r->charged += total - r->len;
+	r->data = (struct slice){both, 0, total};
+	r->len = total;
 	record_sums(r);
 	return true;
 }

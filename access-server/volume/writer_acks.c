@@ -71,8 +71,11 @@ static void on_ahead(struct block *b, unsigned i, struct version has)
 		on_durable(b, i, has);
 		return;
 	}
-	if (!VOL_BUG(f->v, VOLUME_BUG_REPAIR_AHEAD))
-		f->unclean = true;
+	if (VOL_BUG(f->v, VOLUME_BUG_REPAIR_AHEAD)) {
+		repair_note_blank(f, b->server[i]);
+		return;
+	}
+	f->unclean = true;
 	b->want_stale |= (uint8_t)(1u << i);
 	if (!(b->ahead >> i & 1))
 		vol_log(f->v, "volume.ahead", "file=%" PRIu64 " block=%" PRIu64 " server=%u has=%" PRIu64 ".%" PRIu64,
