@@ -63,6 +63,7 @@ static void serve(struct replay *r)
 	s->start = r->sb.start;
 	s->serving = true;
 	s->journal.written = s->config.now(s->config.ctx);
+	store_kick(s);
 	open_finish(r, 0);
 }
 

@@ -133,8 +133,8 @@ void submit_pump(struct store *s)
 {
 	struct op *op;
 
-	if (s->pumping || !s->serving)
-		return;
+	if (s->pumping || (!s->serving && !s->failed))
+		return; /* what comes while it opens waits */
 	s->pumping = true;
 	while ((op = s->queue) != NULL) {
 		if (!s->failed && !admit(s, op))

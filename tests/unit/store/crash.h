@@ -9,6 +9,7 @@ struct crash_options {
 	unsigned rounds;      /* power cuts */
 	bool full_disk;       /* a disk so small that writes meet ENOSPC */
 	bool sync_fails;
+	bool rot;             /* pages rot while the power is off */
 };
 
 /* NULL: every promise held. Else what broke; static storage. */

@@ -1,4 +1,4 @@
-/* store_crash FIRST COUNT [BUGS [full] [sync]]: runs seeds; prints those that break a promise. */
+/* store_crash FIRST COUNT [BUGS [full] [sync] [rot]]: runs seeds; prints those that break a promise. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 	for (int i = 4; i < argc; i++) {
 		o.full_disk = o.full_disk || strcmp(argv[i], "full") == 0;
 		o.sync_fails = o.sync_fails || strcmp(argv[i], "sync") == 0;
+		o.rot = o.rot || strcmp(argv[i], "rot") == 0;
 	}
 	for (o.seed = first; o.seed < first + count; o.seed++) {
 		const char *error = crash_run(&o);

@@ -128,11 +128,16 @@ static void on_open(void *ctx, int rc)
 	g->open_rc = rc;
 }
 
-int rig_open(struct rig *g)
+void rig_open_begin(struct rig *g)
 {
 	g->opened = false;
 	store_open(&g->store, g->disk, g->kv, RIG_CLUSTER, RIG_SERVER, &g->config, on_open, g);
 	CHECK(!g->opened);
+}
+
+int rig_open(struct rig *g)
+{
+	rig_open_begin(g);
 	rig_wait(g, &g->opened);
 	return g->opened ? g->open_rc : -EINTR;
 }

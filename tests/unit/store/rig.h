@@ -34,6 +34,7 @@ struct rig {
 
 void rig_init(struct rig *g, uint64_t seed, uint64_t disk_bytes, const struct store_config *c);
 void rig_fini(struct rig *g);
+void rig_open_begin(struct rig *g);
 int rig_open(struct rig *g);       /* runs until opened; the result */
 void rig_close(struct rig *g);
 /* Power cut and restart. */

@@ -34,6 +34,12 @@ Test(store_crash, keeps_its_promises_when_syncs_fail)
 	cr_assert_eq(broken(20001, 200, (struct crash_options){.rounds = 4, .sync_fails = true}), 0);
 }
 
+/* P7: what rotted is refused, named or shown by an older journal position, never returned. */
+Test(store_crash, returns_nothing_rotten)
+{
+	cr_assert_eq(broken(30001, 200, (struct crash_options){.rounds = 4, .rot = true}), 0);
+}
+
 /* The tests of the test. */
 Test(store_crash, finds_a_failed_sync_tried_again)
 {

@@ -289,6 +289,28 @@ Test(store_damage, refuses_when_nothing_was_formatted)
 	rig.kv = old;
 }
 
+Test(store_damage, answers_with_the_reason_when_it_did_not_open)
+{
+	cr_assert_eq(open_as(RIG_CLUSTER + 1, RIG_SERVER), -EEXIST);
+	cr_assert_eq(rig_write_sync(&rig, FILE, 0, 0, page, 4096, 1), -EEXIST);
+	cr_assert_eq(rig_read(&rig, FILE, 0, 0, got, 4096, NULL), -EEXIST);
+}
+
+Test(store_damage, serves_what_was_asked_while_it_opened)
+{
+	struct rig_write *w;
+
+	rig_close(&rig);
+	rig.opened = false;
+	rig_open_begin(&rig);
+	w = rig_write(&rig, FILE, 0, 0, page, 4096, 1);
+	rig_wait(&rig, &w->answered);
+	cr_assert(w->answered);
+	cr_assert_eq(w->req.result, 0);
+	cr_assert(rig.opened);
+	mem_free(w);
+}
+
 Test(store_damage, refuses_to_format_what_is_a_store)
 {
 	cr_assert_eq(store_format(rig.disk, rig.kv, 1, 1, &rig.config), -EEXIST);

@@ -23,8 +23,12 @@ static struct change some_change(void)
 		c.runs_n = (unsigned)random_below(&rnd, 5);
 		c.runs = mem_new_array(c.runs_n + 1, sizeof(*c.runs));
 		for (unsigned i = 0; i < c.runs_n; i++) {
-			c.runs[i] = (struct run){at, (uint16_t)(1 + random_below(&rnd, 20)),
-			                         (enum run_kind)random_below(&rnd, 3), (uint32_t)random_u64(&rnd)};
+			c.runs[i] = (struct run){
+				.first = at,
+				.pages = (uint16_t)(1 + random_below(&rnd, 20)),
+				.kind = (enum run_kind)random_below(&rnd, 3),
+				.loc = (uint32_t)random_u64(&rnd),
+			};
 			at = (uint16_t)(at + c.runs[i].pages + random_below(&rnd, 3));
 			c.data_pages += c.runs[i].kind == RUN_ZERO ? 0 : c.runs[i].pages;
 		}
@@ -117,7 +121,9 @@ Test(store_format, brings_page_tables_back)
 			if (!(l.present >> p & 1))
 				continue;
 			l.sum[p] = random_u64(&rnd);
-			l.loc[p] = random_below(&rnd, 3) ? 1000 * n + p : (uint32_t)random_below(&rnd, 1u << 30);
+			l.loc[p] = 1000 * n + p;
+			if (random_below(&rnd, 3) == 0)
+				l.loc[p] = (uint32_t)random_below(&rnd, 1u << 30);
 		}
 		cr_assert_eq(kv_begin(kv), 0);
 		cr_assert_eq(format_put_leaf(kv, &key, n % 8, &l), 0);
