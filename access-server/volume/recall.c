@@ -53,7 +53,9 @@ void recall_start(struct file *f)
 	}
 	f->inval_rounds = 0;
 	timer_stop(v, &f->lease_timer);
-	if (f->recall_to == LEASE_NONE && f->kernel_may_cache)
+	/* Also when it is shared from now on: only dropping its pages has the kernel write those that
+	 * were dirtied through a mapping. */
+	if (f->kernel_may_cache)
 		inval_start(f);
 	else
 		drain_start(f);

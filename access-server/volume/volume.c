@@ -266,6 +266,34 @@ static void fenced_run(struct volume *v)
 	}
 }
 
+/* A lock, or a write in the buffer, is worth what became of it when the session ended meanwhile. */
+static struct file *held_file(struct volume *v, const struct vol_req *req)
+{
+	return req->rc == 0 && (req->op == VOL_SETLK || req->op == VOL_WRITE) ? file_find(v, req->ino) : NULL;
+}
+
+static bool may_deliver(struct volume *v, struct vol_req *req)
+{
+	struct file *f = held_file(v, req);
+
+	if ((rs(req)->flags & REQ_INTERRUPTED) || req->op == VOL_CLOSE)
+		return true;
+	return vol_session_valid(v) && !(f && f->phase == PHASE_RECLAIM);
+}
+
+static void deliver_one(struct volume *v, struct vol_req *req)
+{
+	struct handle *h = held_file(v, req) ? handle_find(v, req->handle) : NULL;
+	nsec_t left = v->shared_until - v->now;
+
+	if (h && h->lost)
+		req->rc = -EIO;
+	req_remove(req);
+	req->attr_valid = MAX(MIN(req->attr_valid, left), 0);
+	req->entry_valid = MAX(MIN(req->entry_valid, left), 0);
+	req->done(req);
+}
+
 static void deliver(struct volume *v)
 {
 	unsigned n = 0;
@@ -274,16 +302,18 @@ static void deliver(struct volume *v)
 	for (req = v->done; req; req = rs(req)->next)
 		n++;
 	for (req = v->done; req && n > 0; req = next, n--) {
-		nsec_t left = v->shared_until - v->now;
-
 		next = rs(req)->next;
-		if (!vol_session_valid(v) && !(rs(req)->flags & REQ_INTERRUPTED) && req->op != VOL_CLOSE)
-			continue;
-		req_remove(req);
-		req->attr_valid = MAX(MIN(req->attr_valid, left), 0);
-		req->entry_valid = MAX(MIN(req->entry_valid, left), 0);
-		req->done(req);
+		if (may_deliver(v, req))
+			deliver_one(v, req);
 	}
+}
+
+static bool more_to_deliver(struct volume *v)
+{
+	for (struct vol_req *req = v->done; req; req = rs(req)->next)
+		if (may_deliver(v, req))
+			return true;
+	return false;
 }
 
 void vol_interrupt(struct volume *v, struct vol_req *req)
@@ -462,7 +492,7 @@ nsec_t vol_tick(struct volume *v, nsec_t now UNUSED)
 	blocks_evict(v);
 	lease_bound(v);
 	/* What waits for the session is woken by the heartbeat reply that revives it. */
-	if ((v->done || v->fenced) && vol_session_valid(v))
+	if (more_to_deliver(v) || (v->fenced && vol_session_valid(v)))
 		return v->now;
 	return MIN(MIN(timers_due(v), fence), v->shared_until ? v->shared_until : NSEC_NEVER);
 }
