@@ -43,16 +43,29 @@ void calls_abandon(struct fs *fs)
 	}
 }
 
+/* After this no interrupt function runs any more: libfuse holds the request's lock there. */
+void call_answered(struct call *c)
+{
+	if (c->fuse)
+		fuse_req_interrupt_func(c->fuse, NULL, NULL);
+}
+
 static void on_done(struct vol_req *req)
 {
 	struct call *c = container_of(req, struct call, req);
 
-	/* After this no interrupt function runs any more: libfuse holds the request's lock there. */
-	if (c->fuse)
-		fuse_req_interrupt_func(c->fuse, NULL, NULL);
+	call_answered(c);
 	c->reply(c);
 	if (!c->deferred)
 		call_finish(c);
+}
+
+void call_submit(struct call *c)
+{
+	c->submitted = true;
+	vol_submit(c->fs->volume, &c->req);
+	if (c->interrupted && c->fuse)
+		vol_interrupt(c->fs->volume, &c->req);
 }
 
 static void deliver_call(struct letter *letter)
@@ -62,11 +75,12 @@ static void deliver_call(struct letter *letter)
 	c->fs->stats.calls++;
 	c->fs->stats.in_flight++;
 	DL_APPEND(c->fs->calls, c);
-	c->submitted = true;
 	c->req.done = on_done;
-	vol_submit(c->fs->volume, &c->req);
-	if (c->interrupted)
-		vol_interrupt(c->fs->volume, &c->req);
+	if (c->req.op == VOL_WRITE && (c->req.flags & VOL_F_WRITEBACK))
+		writeback_begin(c);
+	else if (writeback_holds(c))
+		return;
+	call_submit(c);
 }
 
 static void deliver_interrupt(struct letter *letter)
@@ -75,10 +89,15 @@ static void deliver_interrupt(struct letter *letter)
 
 	c->fs->stats.interrupts++;
 	c->interrupted = true;
-	if (c->replied)
+	if (c->replied) {
 		call_free(c);
-	else if (c->submitted)
+	} else if (c->submitted && c->fuse) {
 		vol_interrupt(c->fs->volume, &c->req);
+	} else if (c->waits && c->req.op != VOL_CLOSE) {
+		writeback_leave(c);
+		c->req.rc = -EINTR;
+		on_done(&c->req);
+	}
 }
 
 /* On a serving thread, under libfuse's lock of the request. The kernel sends one FUSE_INTERRUPT,

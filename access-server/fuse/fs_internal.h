@@ -22,7 +22,9 @@
  * then by the loop. */
 struct call {
 	struct vol_req req;
-	struct call *prev, *next;    /* of those that the volume has */
+	struct call *prev, *next;    /* of those under way on the loop */
+	struct call *wait_prev, *wait_next; /* of those that wait for a writeback */
+	bool waits;
 	struct fs *fs;
 	fuse_req_t fuse;             /* NULL: nobody waits (the closing of a handle) */
 	struct letter letter;        /* the request on its way to the loop */
@@ -102,6 +104,7 @@ struct fs {
 
 	struct known *known;         /* the loop's */
 	struct call *calls;          /* the loop's */
+	struct writeback *writebacks; /* the loop's */
 	struct fs_stats stats;       /* the loop's */
 
 	struct letter quiesced;
@@ -124,6 +127,7 @@ void call_post(struct call *c, void (*reply)(struct call *c));
 
 /* reply_sys.c, on the loop. */
 void reply_none(struct call *c);       /* an error number only */
+void reply_sync(struct call *c);       /* and what writebacks failed with before */
 void reply_entry(struct call *c);
 void reply_create(struct call *c);
 void reply_attr(struct call *c);
@@ -139,12 +143,21 @@ void reply_dirents(struct call *c);
 
 /* call_sys.c, on the loop. */
 void call_close_handle(struct fs *fs, uint64_t ino, uint64_t handle);
+void call_submit(struct call *c);   /* to the volume */
+void call_answered(struct call *c); /* before the answer: interrupts end */
 void calls_abandon(struct fs *fs);
 void call_finish(struct call *c); /* after the answer to a deferred call */
 void known_add(struct fs *fs, uint64_t ino);
 void known_forget(struct fs *fs, uint64_t ino, uint64_t lookups);
 void known_free(struct fs *fs);
 int fs_errno(int rc); /* for the kernel: positive, in its range */
+
+/* writeback_sys.c, on the loop. */
+void writeback_begin(struct call *c);       /* answers the kernel; the call goes on without it */
+bool writeback_holds(struct call *c);       /* true: it is submitted when the writebacks are done */
+void writeback_leave(struct call *c);       /* it does not wait any more */
+int writeback_error(struct fs *fs, uint64_t ino); /* of earlier ones, told once */
+void writebacks_free(struct fs *fs);
 
 /* invalidate_sys.c */
 /* Drops the pages from `off` on, then answers `then` (may be NULL). */

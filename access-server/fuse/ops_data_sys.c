@@ -93,7 +93,7 @@ static void op_flush(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	c->req.handle = fh_handle(fi->fh);
 	c->req.lock.owner = fi->lock_owner;
-	call_post(c, reply_none);
+	call_post(c, reply_sync);
 }
 
 static void op_fsync(fuse_req_t fuse, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
@@ -102,7 +102,7 @@ static void op_fsync(fuse_req_t fuse, fuse_ino_t ino, int data_only, struct fuse
 
 	c->req.handle = fh_handle(fi->fh);
 	c->req.flags = data_only ? VOL_F_DSYNC : VOL_F_SYNC;
-	call_post(c, reply_none);
+	call_post(c, reply_sync);
 }
 
 static struct call *call_lock(fuse_req_t fuse, enum vol_op op, fuse_ino_t ino,

@@ -53,6 +53,13 @@ void reply_none(struct call *c)
 	fuse_reply_err(c->fuse, fs_errno(c->req.rc));
 }
 
+void reply_sync(struct call *c)
+{
+	int error = writeback_error(c->fs, c->req.ino);
+
+	fuse_reply_err(c->fuse, fs_errno(c->req.rc ? c->req.rc : error));
+}
+
 static struct fuse_entry_param entry_of(const struct vol_req *r)
 {
 	return (struct fuse_entry_param){

@@ -102,6 +102,7 @@ void fs_free(struct fs *fs)
 		fuse_session_unmount(fs->session); /* is unmounted: this frees its name */
 		fuse_session_destroy(fs->session);
 	}
+	writebacks_free(fs);
 	known_free(fs);
 	mem_free(fs);
 }
