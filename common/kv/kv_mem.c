@@ -71,10 +71,14 @@ static struct node *find(struct kv_mem *m, struct kv_span key, struct node **lin
 	return at[0];
 }
 
-/* One in four nodes reaches the next level: trailing zeros of a counter, two bits a level. */
+/* One in four nodes reaches the next level. The counter is mixed: its own bits follow the pattern
+ * in which a program writes, and would give all tall towers to the same few keys. */
 static unsigned pick_levels(struct kv_mem *m)
 {
-	unsigned zeros = (unsigned)__builtin_ctzll(++m->inserted);
+	uint64_t x = ++m->inserted * 0x9e3779b97f4a7c15u;
+
+	x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
+	unsigned zeros = (unsigned)__builtin_ctzll((x >> 32) | 1ull << 40);
 
 	return MIN(1 + zeros / 2, (unsigned)LEVELS);
 }
@@ -132,9 +136,16 @@ static void remember(struct kv_mem *m, struct kv_span key, const struct node *ol
 
 static void set(struct kv_mem *m, struct kv_span key, struct kv_span value)
 {
-	if (lookup(m, key))
-		erase(m, key);
-	insert(m, dup(key), dup(value));
+	struct node *n = lookup(m, key);
+
+	if (!n) {
+		insert(m, dup(key), dup(value));
+		return;
+	}
+	value = dup(value); /* before the old one goes: it may be a part of it */
+	m->used += value.len - n->value.len;
+	drop(n->value);
+	n->value = value;
 }
 
 static void forget_undo(struct kv_mem *m)

@@ -1,10 +1,10 @@
 /* The cluster map and placement by L3 topology (design section 4). Pure.
  *
  * A map version lists the sites and core servers that count for the files placed by it. Replica i
- * of a block lives in the inode's replica site i, on the core server with the highest rendezvous
- * score for (file, block) there; where a site stands for several replicas (fewer than three sites),
- * the second takes the second highest score, and so on: always three different servers.
- * Rendezvous hashing: Thaler & Ravishankar 1998; weights: -w / ln(h), Schindelhauer & Schomaker 2005. */
+ * of a block lives in the inode's replica site i, on the core server with the lowest rendezvous
+ * cost for (file, block) there; where a site stands for several replicas (fewer than three sites),
+ * the second takes the second lowest, and so on: always three different servers.
+ * Rendezvous hashing: Thaler & Ravishankar 1998; weights: -ln(h) / w, Schindelhauer & Schomaker 2005. */
 #pragma once
 
 #include "common/base/types.h"

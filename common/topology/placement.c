@@ -3,21 +3,38 @@
 #include "common/base/bytes.h"
 
 #define XXH_INLINE_ALL
-#include <math.h>
 #include <xxhash.h>
 
-/* Score of `who` for (file, block): higher wins. -w / ln(h) with h uniform in (0, 1) gives each a
- * share in proportion to its weight, and a change of one weight moves only what it must. */
-static double score(uint64_t who, uint32_t weight, file_id_t file, uint64_t block)
+#define FRACTION_BITS 32
+
+/* -log2(x / 2^64) in units of 2^-32, x > 0, by repeated squaring (Knuth, TAOCP 1, 1.2.2). Integers
+ * only: replica sites are stored by every voter for itself, and a libm differs in its last bit. */
+static uint64_t minus_log2(uint64_t x)
+{
+	unsigned zeros = (unsigned)__builtin_clzll(x);
+	uint64_t m = x << zeros; /* in [1, 2), 63 bits behind the point */
+	uint64_t log = 0;
+
+	for (unsigned i = 0; i < FRACTION_BITS; i++) {
+		unsigned __int128 square = (unsigned __int128)m * m;
+		bool two = (square >> 127) != 0;
+
+		m = (uint64_t)(square >> (two ? 64 : 63));
+		log = log << 1 | two;
+	}
+	return ((uint64_t)(zeros + 1) << FRACTION_BITS) - log;
+}
+
+/* Cost of `who` for (file, block): the lowest wins. -ln(h) / w with h uniform in (0, 1) gives each
+ * a share in proportion to its weight, and a change of one weight moves only what it must. */
+static uint64_t cost(uint64_t who, uint32_t weight, file_id_t file, uint64_t block)
 {
 	uint8_t key[24];
-	double h;
 
 	put_u64le(key, who);
 	put_u64le(key + 8, file);
 	put_u64le(key + 16, block);
-	h = ((double)(XXH3_64bits(key, sizeof(key)) >> 11) + 0.5) / 9007199254740992.0;
-	return -(double)weight / log(h);
+	return (minus_log2(XXH3_64bits(key, sizeof(key)) | 1) << 24) / weight;
 }
 
 /* Weight of a site: its core servers' together; 0 when it has none. */
@@ -43,7 +60,7 @@ static unsigned site_servers(const struct map *m, uint16_t site)
 /* Picks the best site that is not in out[0..n); 0 if none is left. */
 static uint16_t best_site(const struct map *m, file_id_t file, const uint16_t *out, unsigned n)
 {
-	double best_score = -1;
+	uint64_t best_cost = UINT64_MAX;
 	uint16_t best = 0;
 
 	for (unsigned i = 0; i < m->sites; i++) {
@@ -55,10 +72,10 @@ static uint16_t best_site(const struct map *m, file_id_t file, const uint16_t *o
 			taken = taken || out[j] == site;
 		if (taken)
 			continue;
-		double s = score((uint64_t)1 << 32 | site, weight, file, 0);
+		uint64_t c = cost((uint64_t)1 << 32 | site, weight, file, 0);
 
-		if (s > best_score) {
-			best_score = s;
+		if (c < best_cost) {
+			best_cost = c;
 			best = site;
 		}
 	}
@@ -105,29 +122,29 @@ int map_choose_sites(const struct map *m, file_id_t file, uint16_t home, uint16_
 	return repeat_sites(m, out, n);
 }
 
-/* The server of `site` with the highest score below (limit, limit_id), in that order. */
+/* The server of `site` with the lowest cost above (limit, limit_id), in that order. */
 static const struct map_server *next_best(const struct map *m, uint16_t site, file_id_t file,
-                                          uint64_t block, double *limit, server_id_t *limit_id)
+                                          uint64_t block, uint64_t *limit, server_id_t *limit_id)
 {
 	const struct map_server *best = NULL;
-	double best_score = -1;
+	uint64_t best_cost = UINT64_MAX;
 
 	for (unsigned i = 0; i < m->servers; i++) {
 		const struct map_server *s = &m->server[i];
 
 		if (s->site != site)
 			continue;
-		double v = score(s->id, s->weight, file, block);
+		uint64_t c = cost(s->id, s->weight, file, block);
 
-		if (v > *limit || (v == *limit && s->id <= *limit_id))
+		if (c < *limit || (c == *limit && s->id <= *limit_id))
 			continue;
-		if (v > best_score) {
+		if (!best || c < best_cost) {
 			best = s;
-			best_score = v;
+			best_cost = c;
 		}
 	}
 	if (best) {
-		*limit = best_score;
+		*limit = best_cost;
 		*limit_id = best->id;
 	}
 	return best;
@@ -137,7 +154,7 @@ int map_place(const struct map *m, const uint16_t sites[REPLICAS], file_id_t fil
               server_id_t out[REPLICAS])
 {
 	for (unsigned i = 0; i < REPLICAS; i++) {
-		double limit = INFINITY;
+		uint64_t limit = 0;
 		server_id_t limit_id = 0;
 		const struct map_server *s = NULL;
 
