@@ -79,9 +79,23 @@ static void on_ack(struct cluster *c, const struct msg *m)
 		           r->file, r->block, s->seal);
 }
 
+/* The catalog knows better than the disk: only a formatted server may come back (A8). */
+static void on_session(struct cluster *c, const struct msg *m)
+{
+	struct node *n = cluster_find(c, m->dst);
+
+	if (m->r_session.status != STATUS_DISK || n->refused == n->life)
+		return;
+	if (!n->replaced)
+		world_fail(&c->w, "P1: core server %u, which lost nothing, is refused", n->id);
+	node_format_soon(n);
+}
+
 void check_wire_sent(struct cluster *c, const struct node *from, const struct msg *m)
 {
-	if (m->type == MSG_TYPE_r_lease) {
+	if (m->type == MSG_TYPE_r_session) {
+		on_session(c, m);
+	} else if (m->type == MSG_TYPE_r_lease) {
 		on_lease(c, m);
 	} else if (m->type == MSG_TYPE_write_reply && from->kind == SERVER_CORE) {
 		on_ack(c, m);

@@ -217,15 +217,37 @@ static void fail_sync(struct faults *f)
 	sim_disk_fail_next_sync(n->disk);
 }
 
+/* What it acknowledged since its last answered heartbeat nobody could know of: for half a second
+ * before its power goes it takes no writes, and its heartbeats are answered. */
 static void roll_back(struct faults *f, unsigned a, unsigned b)
 {
 	struct node *n = &f->c->node[a];
+	nsec_t now = node_clock(n), told;
 
 	(void)b;
+	for (unsigned i = 0; i < f->c->nodes; i++) {
+		if (f->c->node[i].kind == SERVER_ACCESS)
+			simnet_cut(&f->c->net, i, a, false);
+	}
+	if (!n->serving)
+		return;
+	told = session_valid_until(n->session) - f->c->shape.session_timeout * 9 / 10;
+	if (!n->alive || told < now - 300 * NSEC_MSEC || n->paused_until > f->c->w.now)
+		return;
 	node_crash(n, true);
 	world_trace(&f->c->w, "disk of %u goes back to its old image", n->id);
 	node_restore(n);
 	later(f, draw_length(f), restart, a, 0);
+}
+
+static void quiesce(struct faults *f, unsigned a, unsigned b)
+{
+	(void)b;
+	for (unsigned i = 0; i < f->c->nodes; i++) {
+		if (f->c->node[i].kind == SERVER_ACCESS)
+			simnet_cut(&f->c->net, i, a, true);
+	}
+	later(f, 600 * NSEC_MSEC, roll_back, a, 0);
 }
 
 static void replace(struct faults *f, bool wipe)
@@ -237,7 +259,7 @@ static void replace(struct faults *f, bool wipe)
 	f->replaced = true;
 	if (!wipe) {
 		node_remember(n);
-		later(f, world_between(&f->c->w, STREAM_FAULT, 200 * NSEC_MSEC, 3 * NSEC_SEC), roll_back,
+		later(f, world_between(&f->c->w, STREAM_FAULT, 200 * NSEC_MSEC, 3 * NSEC_SEC), quiesce,
 		      n->index, 0);
 		return;
 	}

@@ -261,6 +261,7 @@ void node_set_clock_rate(struct node *n, int ppm)
 void node_wipe(struct node *n)
 {
 	CHECK(!n->alive);
+	n->replaced = true;
 	sim_disk_wipe(n->disk);
 	kv_close(n->kv);
 	n->kv = kv_new_mem();
@@ -282,6 +283,7 @@ void node_restore(struct node *n)
 	int rc;
 
 	CHECK(!n->alive && n->image);
+	n->replaced = true;
 	sim_disk_rollback(n->disk);
 	rc = kv_import_mem(n->kv, n->image, n->image_bytes);
 	CHECK(rc == 0);
@@ -351,6 +353,24 @@ void node_restart_soon(struct node *n)
 	ev = mem_new(sizeof(*ev));
 	ev->run = replace_process;
 	node_event_at(n, n->c->w.now + 300 * NSEC_MSEC, ev);
+}
+
+static void format(struct node *n, struct node_event *ev)
+{
+	(void)ev;
+	node_crash(n, true);
+	node_wipe(n);
+	node_start(n);
+}
+
+void node_format_soon(struct node *n)
+{
+	struct node_event *ev = mem_new(sizeof(*ev));
+
+	n->refused = n->life;
+	world_trace(&n->c->w, "%u is refused: its operator formats it", n->id);
+	ev->run = format;
+	node_event_at(n, n->c->w.now + 500 * NSEC_MSEC, ev);
 }
 
 void node_after(struct node *n)

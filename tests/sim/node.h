@@ -47,6 +47,8 @@ struct node {
 	struct volume *volume;
 	struct hint *hint;
 	uint64_t map_seen;         /* access: the map its connections follow */
+	bool replaced;             /* its disk was wiped or rolled back: it may be refused */
+	uint32_t refused;          /* the life in which the catalog refused it */
 	uint32_t restarting;       /* the life that is about to end because its disk failed */
 	uint64_t complete_from;    /* core: told by the catalog */
 	void *image;               /* of the kv, beside sim_disk_snapshot() */
@@ -80,6 +82,7 @@ void node_restore(struct node *n);
 bool node_disk_failed(const struct node *n); /* out of service until a restart */
 
 void node_restart_soon(struct node *n);
+void node_format_soon(struct node *n); /* as an operator does with a refused core server */
 
 /* After an entry point of its cores was called: their tick, and when the next one is due. */
 void node_after(struct node *n);

@@ -159,7 +159,7 @@ static void start_clients(struct cluster *c)
 static void random_run(struct cluster *c)
 {
 	struct faults f;
-	unsigned classes = faults_draw(c, FAULT_ALL & ~(unsigned)(FAULT_ROLLBACK | FAULT_WIPE));
+	unsigned classes = faults_draw(c, FAULT_ALL);
 
 	if (!run_until_made(c))
 		return;
