@@ -231,7 +231,8 @@ enum status {
 	X(u64, map) X(span, recalls)
 
 #define MSG_RAFT(X) X(span, bytes)
-#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce)
+/* commit, in answers: how far the log is committed; the leader says where its log ends. */
+#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce) X(u64, commit)
 #define MSG_SNAPSHOT_CHUNK(X) \
 	X(u64, term) X(u64, index) X(u64, snapshot_term) X(u64, total) X(u64, off) X(span, bytes)
 #define MSG_SNAPSHOT_ACK(X) X(u64, term) X(u64, index) X(u64, off)

@@ -469,6 +469,7 @@ int hint_new(struct hint **out, struct env *env, struct disk *disk, struct kv *k
 	                 (h->config.bugs & HINT_BUG_EPOCH_KEPT ? CATALOG_BUG_EPOCH_KEPT : 0));
 	h->applied_durable = catalog_applied(h->catalog);
 	h->fresh = !was_used(h);
+	h->proof.round = env->random(env) >> 1; /* no answer of an earlier life fits */
 	voter_settings(h);
 	h->snapshots = snapshots_new(env, h->config.snapshot_dir, &snapshot_ops, h);
 	rc = voter_open(&h->voter, env, disk, &h->voter_config, &voter_ops, h);
@@ -508,7 +509,18 @@ static void recv_term_check(struct hint *h, const struct msg *m)
 
 	r.term_check_reply.term = voter_term(h->voter);
 	r.term_check_reply.nonce = m->term_check.nonce;
+	r.term_check_reply.commit = h->leader ? voter_last(h->voter) : voter_commit(h->voter);
 	relay_reply(h, &r, m);
+}
+
+static void recv_term_check_reply(struct hint *h, const struct msg *m)
+{
+	if (!voter_may_vote(h->voter)) {
+		if (proof_answer(&h->proof, &h->voter_config, h->voter, m))
+			voter_prove(h->voter);
+	} else if (h->leader && read_index_answer(&h->reads, m, hint_now(h))) {
+		h->dirty = true;
+	}
 }
 
 static void recv_chunk(struct hint *h, const struct msg *m)
@@ -538,8 +550,7 @@ static void recv_from_voter(struct hint *h, const struct msg *m)
 		recv_term_check(h, m);
 		break;
 	case MSG_TYPE_term_check_reply:
-		if (h->leader && read_index_answer(&h->reads, m, hint_now(h)))
-			h->dirty = true;
+		recv_term_check_reply(h, m);
 		break;
 	case MSG_TYPE_snapshot_chunk:
 		recv_chunk(h, m);
@@ -616,6 +627,8 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 	next = MIN(next, voter_tick(h->voter, now));
 	next = MIN(next, snapshots_tick(h->snapshots, now));
 	next = MIN(next, relay_tick(h, now));
+	if (!voter_may_vote(h->voter))
+		next = MIN(next, proof_tick(&h->proof, &h->voter_config, now, send_it, h));
 	if (h->leader) {
 		next = MIN(next, leases_tick(h, now));
 		next = MIN(next, lock_waits_tick(h, now));

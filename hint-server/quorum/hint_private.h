@@ -10,6 +10,7 @@
 
 #include "hint-server/catalog/catalog.h"
 #include "hint-server/quorum/hint.h"
+#include "hint-server/quorum/proof.h"
 #include "hint-server/quorum/read_index.h"
 #include "hint-server/quorum/snapshot.h"
 #include "hint-server/quorum/voter.h"
@@ -161,6 +162,7 @@ struct hint {
 	struct voter *voter;
 	struct voter_config voter_config;
 	struct snapshots *snapshots;
+	struct proof proof;
 	bool failed, started, fresh;
 	unsigned depth;                 /* of entry points: the outermost one tidies up */
 	nsec_t heard[HINT_VOTERS_MAX];  /* when each voter was heard last; 0 never */

@@ -121,6 +121,17 @@ uint64_t rlog_set_vote(struct rlog *l, uint64_t term, uint64_t vote)
 	return ++l->slot.generation;
 }
 
+bool rlog_proven(const struct rlog *l)
+{
+	return !l->slot.unproven;
+}
+
+void rlog_prove(struct rlog *l)
+{
+	l->slot.unproven = 0;
+	l->slot.generation++;
+}
+
 uint64_t rlog_vote_durable(const struct rlog *l)
 {
 	return MAX(l->slot_on[0], l->slot_on[1]);
@@ -387,7 +398,7 @@ static void create(struct rlog *l)
 {
 	l->slot = (struct rlog_slot){
 		.cluster = l->config.cluster, .server = l->config.server, .generation = 1, .term = 1,
-		.id = l->config.id, .capacity = ALIGN_DOWN(l->config.bytes, RLOG_PAGE) - RLOG_RING,
+		.unproven = 1, .id = l->config.id, .capacity = ALIGN_DOWN(l->config.bytes, RLOG_PAGE) - RLOG_RING,
 	};
 	l->unsent = 1;
 	rlog_append(l, 1, 1, l->config.first_type, l->config.first.p, l->config.first.len);

@@ -52,6 +52,9 @@ uint64_t rlog_vote(const struct rlog *l);
 /* Durable once rlog_vote_durable() reaches the number returned. */
 uint64_t rlog_set_vote(struct rlog *l, uint64_t term, uint64_t vote);
 uint64_t rlog_vote_durable(const struct rlog *l);
+/* A new log is unproven: nobody knows whether this voter had another one before (proof.h). */
+bool rlog_proven(const struct rlog *l);
+void rlog_prove(struct rlog *l);
 
 uint64_t rlog_base(const struct rlog *l);       /* the newest index trimmed away */
 uint64_t rlog_base_term(const struct rlog *l);

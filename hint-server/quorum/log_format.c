@@ -13,7 +13,7 @@ void rlog_slot_encode(const struct rlog_slot *s, uint8_t page[RLOG_PAGE])
 {
 	const uint64_t f[] = {s->cluster, s->server, s->generation, s->term, s->vote, s->tail_pos,
 	                      s->tail_seq, s->base_index, s->base_term, s->install_index,
-	                      s->install_term, s->id, s->capacity};
+	                      s->install_term, s->id, s->capacity, s->unproven};
 
 	memset(page, 0, RLOG_PAGE);
 	put_u32le(page, RLOG_SLOT_MAGIC);
@@ -35,7 +35,8 @@ int rlog_slot_decode(const uint8_t page[RLOG_PAGE], struct rlog_slot *s)
 {
 	uint64_t *const f[] = {&s->cluster, &s->server, &s->generation, &s->term, &s->vote,
 	                       &s->tail_pos, &s->tail_seq, &s->base_index, &s->base_term,
-	                       &s->install_index, &s->install_term, &s->id, &s->capacity};
+	                       &s->install_index, &s->install_term, &s->id, &s->capacity,
+	                       &s->unproven};
 
 	if (all_zero(page, RLOG_PAGE))
 		return -ENODATA;

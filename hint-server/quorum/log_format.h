@@ -11,7 +11,7 @@
  *   slot   0 magic u32, 4 version u32, 8 cluster u64, 16 server u64, 24 generation u64, 32 term u64,
  *          40 vote u64, 48 tail position u64, 56 tail batch number u64, 64 base index u64,
  *          72 base term u64, 80 installing index u64, 88 installing term u64, 96 log id u64,
- *          104 capacity u64, 4088 XXH3 of all before
+ *          104 capacity u64, 112 unproven u64, 4088 XXH3 of all before
  *   batch  0 magic u32, 4 payload bytes u32, 8 log id u64, 16 number u64, 24 first index u64,
  *          32 entries u32, 36 zero u32, 40 XXH3 of the payload, 48 XXH3 of bytes 0-47
  *   entry  term u64, length u32, type u8, 3 zero bytes, data
@@ -32,7 +32,7 @@
 
 struct rlog_slot {
 	uint64_t cluster, server, generation, term, vote, tail_pos, tail_seq, base_index, base_term;
-	uint64_t install_index, install_term, id, capacity;
+	uint64_t install_index, install_term, id, capacity, unproven;
 };
 
 struct rlog_batch {

@@ -528,6 +528,8 @@ int voter_start(struct voter *v, uint64_t applied)
 		return ERR_CORRUPT;
 	}
 	v->start_applied = applied;
+	if (!voter_has_vote(v, v->config.self) || voter_votes(v) == 1)
+		rlog_prove(v->log); /* nobody else to ask, or nothing to prove */
 	if (voter_votes(v) == 1 && voter_has_vote(v, v->config.self)) {
 		/* libraft lets a sole voter lead again in its old term; leases and rounds of ours are
 		 * told apart by the term, so it starts a new one. */
@@ -577,6 +579,8 @@ static void skip_trimmed(const struct voter *v, struct raft_append_entries *a, s
 
 static bool out_of_place(const struct voter *v, const struct raft_message *m)
 {
+	if (!voter_may_vote(v) && (m->type == RAFT_REQUEST_VOTE || m->type == RAFT_TIMEOUT_NOW))
+		return true;
 	if (m->type == RAFT_APPEND_ENTRIES)
 		return v->raft.state == RAFT_LEADER && m->append_entries.term == v->raft.current_term;
 	return false;
@@ -635,6 +639,8 @@ nsec_t voter_tick(struct voter *v, nsec_t now)
 
 	if (!v->running)
 		return NSEC_NEVER;
+	if (!voter_may_vote(v))
+		return now + v->config.heartbeat_ms * NSEC_MSEC; /* it never stands for election */
 	if (now >= timeout_due(v)) {
 		v->timed_out_at = now;
 		if (step(v, &e))
@@ -769,6 +775,17 @@ server_id_t voter_leader(const struct voter *v)
 	if (v->running)
 		raft_leader((struct raft *)(uintptr_t)&v->raft, &id, &address);
 	return (server_id_t)id;
+}
+
+bool voter_may_vote(const struct voter *v)
+{
+	return rlog_proven(v->log);
+}
+
+void voter_prove(struct voter *v)
+{
+	rlog_prove(v->log);
+	rlog_flush(v->log);
 }
 
 uint64_t voter_term(const struct voter *v)

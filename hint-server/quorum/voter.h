@@ -70,6 +70,9 @@ void voter_stepdown(struct voter *v);                    /* hands leadership to 
 
 bool voter_leads(const struct voter *v);
 server_id_t voter_leader(const struct voter *v);         /* 0: unknown */
+/* It has a vote and may use it: see proof.h. Others keep a log and acknowledge entries. */
+bool voter_may_vote(const struct voter *v);
+void voter_prove(struct voter *v);
 uint64_t voter_term(const struct voter *v);
 uint64_t voter_commit(const struct voter *v);
 uint64_t voter_applicable(const struct voter *v);        /* committed and durable here */

@@ -242,6 +242,18 @@ void rig_kill(struct rig *g, unsigned i)
 		}
 }
 
+void rig_wipe(struct rig *g, unsigned i)
+{
+	struct rig_node *n = &g->node[i];
+
+	cr_assert_null(n->hint);
+	sim_disk_wipe(n->disk);
+	kv_close(n->kv);
+	n->kv = kv_new_mem();
+	g->config.server = n->id;
+	cr_assert_eq(hint_format(n->disk, n->kv, &g->config), 0);
+}
+
 void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed)
 {
 	memset(g, 0, sizeof(*g));

@@ -67,6 +67,7 @@ void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed);
 void rig_fini(struct rig *g);
 void rig_start(struct rig *g, unsigned i);
 void rig_kill(struct rig *g, unsigned i);   /* power cut */
+void rig_wipe(struct rig *g, unsigned i);   /* a dead one gets a new disk, formatted as the old */
 void rig_run(struct rig *g, nsec_t time);
 /* Runs until cond(g) or the time is over; what cond said last. */
 bool rig_until(struct rig *g, nsec_t time, bool (*cond)(struct rig *g));

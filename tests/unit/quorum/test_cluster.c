@@ -316,3 +316,55 @@ Test(cluster, a_change_costs_one_round)
 		cr_assert_leq(g.w.now - began, 61 * NSEC_MSEC);
 	}
 }
+
+/* A8c: a voter whose disk was replaced has forgotten what it acknowledged; it must not help to elect
+ * somebody who never heard of that. */
+Test(cluster, a_voter_without_memory_elects_nobody)
+{
+	unsigned leader, wiped, late;
+	struct msg q = {.type = MSG_TYPE_q_lookup};
+
+	start(3, 1);
+	leader = (unsigned)rig_leader(&g);
+	wiped = (leader + 1) % 3;
+	late = (leader + 2) % 3;
+	rig_kill(&g, late);
+	g.client[0].at = leader;
+	cr_assert_eq(rig_create(&g, 0, "a"), STATUS_OK); /* on the leader and on the one to be wiped */
+	rig_kill(&g, leader);
+	rig_kill(&g, wiped);
+	rig_wipe(&g, wiped);
+	rig_start(&g, wiped);
+	rig_start(&g, late);
+	rig_run(&g, 10 * NSEC_SEC);
+	cr_assert_eq(rig_leader(&g), -1, "nobody left knows of \"a\"");
+	/* With the one who knows all is well, and the new disk counts again. */
+	rig_start(&g, leader);
+	q.q_lookup.dir = FILE_ROOT;
+	q.q_lookup.name = span_of("a");
+	cr_assert_eq(rig_call(&g, 0, &q, 10 * NSEC_SEC)->r_inode.status, STATUS_OK);
+	rig_run(&g, 2 * NSEC_SEC);
+	rig_kill(&g, late);
+	g.client[0].at = leader;
+	cr_assert_eq(rig_create(&g, 0, "b"), STATUS_OK);
+	rig_start(&g, late);
+	rig_run(&g, 2 * NSEC_SEC);
+	rig_kill(&g, leader);
+	g.client[0].at = wiped;
+	cr_assert_eq(rig_lookup(&g, 0, "b"), STATUS_OK);
+	cr_assert_eq(rig_create(&g, 0, "c"), STATUS_OK);
+}
+
+Test(cluster, starts_when_all_voters_have_been_there_once)
+{
+	rig_init(&g, 3, 1, 5);
+	rig_start(&g, 0);
+	rig_start(&g, 1);
+	rig_run(&g, 5 * NSEC_SEC);
+	cr_assert_eq(rig_leader(&g), -1);
+	rig_start(&g, 2);
+	cr_assert(rig_until(&g, 5 * NSEC_SEC, rig_has_leader));
+	rig_kill(&g, 2);
+	rig_open(&g, 0);
+	cr_assert_eq(rig_create(&g, 0, "a"), STATUS_OK);
+}

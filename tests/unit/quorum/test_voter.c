@@ -136,6 +136,8 @@ static void setup(void)
 	settle();
 	cr_assert_eq(loaded, 0);
 	cr_assert_eq(voter_start(v, 0), 0);
+	cr_assert_not(voter_may_vote(v), "a new log proves nothing");
+	voter_prove(v);
 	settle();
 }
 
