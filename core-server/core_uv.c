@@ -117,12 +117,24 @@ static void on_recv(void *ctx, const struct msg *m)
 		replica_recv(c->replica, m);
 }
 
+static bool is_hint(const struct core *c, server_id_t peer)
+{
+	for (unsigned i = 0; i < c->config.hints; i++)
+		if (c->config.hint[i].id == peer)
+			return true;
+	return false;
+}
+
 static void on_peer_up(void *ctx, server_id_t peer)
 {
 	struct core *c = ctx;
 
-	if (!c->stopping)
+	if (c->stopping)
+		return;
+	if (is_hint(c, peer))
 		session_hint_up(c->session, peer);
+	else
+		replica_peer_up(c->replica, peer);
 }
 
 static void on_peer_down(void *ctx, server_id_t peer)

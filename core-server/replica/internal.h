@@ -247,6 +247,7 @@ void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t 
 void scrub_note_fixed(struct replica *r, file_id_t file, uint64_t block);
 /* A peer that asks for data: it, or the next one, is told of bad pages. */
 void scrub_note_asker(struct replica *r, server_id_t peer);
+void scrub_drop_asker(struct replica *r, server_id_t peer);
 void scrub_note_deleted(struct replica *r, file_id_t file);
 nsec_t doubt_tick(struct replica *r, nsec_t now);
 void doubt_start(struct replica *r, uint64_t complete_from);

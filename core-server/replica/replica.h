@@ -47,6 +47,9 @@ void replica_set_catalog(struct replica *r, struct session *s);
 
 /* A message for this server: data path or MSG_TYPE_forget. Others are ignored and counted. */
 void replica_recv(struct replica *r, const struct msg *m);
+/* An access server is connected: it may be told of bad pages. Optional: who asks for data is known
+ * anyway. Idempotent. */
+void replica_peer_up(struct replica *r, server_id_t peer);
 /* The peer's connection is gone: its unused grants come back after a while. */
 void replica_peer_down(struct replica *r, server_id_t peer);
 /* Until when this server has a session (0: none): set by the session client, at every change.

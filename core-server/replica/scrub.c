@@ -57,6 +57,21 @@ void scrub_note_asker(struct replica *r, server_id_t peer)
 	r->scrub.asker[0] = peer;
 }
 
+void replica_peer_up(struct replica *r, server_id_t peer)
+{
+	scrub_note_asker(r, peer);
+}
+
+void scrub_drop_asker(struct replica *r, server_id_t peer)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < r->scrub.n_askers; i++)
+		if (r->scrub.asker[i] != peer)
+			r->scrub.asker[kept++] = r->scrub.asker[i];
+	r->scrub.n_askers = kept;
+}
+
 static nsec_t tell_tick(struct replica *r, nsec_t now)
 {
 	struct msg m = {.type = MSG_TYPE_bad_page};

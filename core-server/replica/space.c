@@ -87,6 +87,7 @@ void replica_peer_down(struct replica *r, server_id_t peer)
 {
 	struct peer *p = peer_find(r, peer);
 
+	scrub_drop_asker(r, peer);
 	if (p == NULL)
 		return;
 	p->old += p->granted;

@@ -155,7 +155,12 @@ Test(replica_service, scrub_finds_rot_and_an_install_repairs_it)
 	cr_assert_eq(stats().scrubbed, 1);
 	cr_assert_eq(replica_get_bad(rig.replica, bad, 4), 1);
 	cr_assert_eq(bad[0].file, FILE_7);
-	rig_expect("");
+	rig_expect(""); /* nobody is there to be told */
+	replica_peer_up(rig.replica, 40);
+	rig_advance(2 * NSEC_SEC);
+	cr_assert_not_null(strstr(rig.log, "40#0 bad_page file=7 block=0 page="), "%s", rig.log);
+	replica_peer_down(rig.replica, 40);
+	drop_log();
 	rig_read(1, 0, 0, 16, VERSION_NONE);
 	rig_run();
 	cr_assert_not_null(strstr(rig.log, "31#2 read_reply status=8"), "%s", rig.log);
