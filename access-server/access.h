@@ -44,6 +44,7 @@ struct access {
 	struct volume *volume;
 	struct fs *fs;
 	uint64_t map_connected;     /* version of the map whose servers we connect to */
+	nsec_t fenced_since;        /* 0: not fenced */
 
 	uv_timer_t tick;
 	uv_prepare_t prepare;

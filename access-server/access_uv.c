@@ -279,6 +279,24 @@ static void on_timer(uv_timer_t *t)
 	(void)t; /* it only wakes the loop: the work is done in on_prepare() */
 }
 
+#define FENCE_LOOK (100 * NSEC_MSEC)
+
+/* on_fence = error, or wait:TIME. Returns when to look again. */
+static nsec_t obey_fence(struct access *a, nsec_t now)
+{
+	if (!a->config.fence_error)
+		return NSEC_NEVER;
+	if (session_valid(a->session)) {
+		a->fenced_since = 0;
+		return session_valid_until(a->session);
+	}
+	if (!a->fenced_since)
+		a->fenced_since = now;
+	if (now - a->fenced_since >= a->config.fence_wait && a->fs)
+		fs_fail_waiting(a->fs);
+	return now + FENCE_LOOK;
+}
+
 /* After each batch of events, before the loop sleeps. */
 static void on_prepare(uv_prepare_t *p)
 {
@@ -287,6 +305,7 @@ static void on_prepare(uv_prepare_t *p)
 
 	if (a->phase < STOP_NET) {
 		due = session_tick(a->session, now);
+		due = MIN(due, obey_fence(a, now));
 		due = MIN(due, vol_tick(a->volume, now));
 		connect_map(a);
 	}

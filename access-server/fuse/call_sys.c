@@ -55,6 +55,8 @@ static void on_done(struct vol_req *req)
 	struct call *c = container_of(req, struct call, req);
 
 	call_answered(c);
+	if (c->failed && req->rc == -EINTR)
+		req->rc = -EIO;
 	c->reply(c);
 	if (!c->deferred)
 		call_finish(c);
@@ -97,6 +99,19 @@ static void deliver_interrupt(struct letter *letter)
 		writeback_leave(c);
 		c->req.rc = -EINTR;
 		on_done(&c->req);
+	}
+}
+
+/* Writebacks go on: nobody waits for them, and their data is not to be dropped. */
+void fs_fail_waiting(struct fs *fs)
+{
+	struct call *c, *next;
+
+	DL_FOREACH_SAFE(fs->calls, c, next) {
+		if (!c->fuse || !c->submitted || c->failed || c->deferred || c->req.op == VOL_CLOSE)
+			continue;
+		c->failed = true;
+		vol_interrupt(fs->volume, &c->req);
 	}
 }
 

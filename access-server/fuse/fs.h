@@ -47,6 +47,9 @@ bool fs_mounted(const struct fs *fs);
 /* Ends the kernel's waiting: everything under way on the mount fails. From any thread. */
 void fs_abort(struct fs *fs);
 
+/* The server is fenced and its users want errors rather than waiting: what waits ends with EIO. */
+void fs_fail_waiting(struct fs *fs);
+
 struct fs_stats {
 	uint64_t calls, in_flight, inodes_known, invalidations, interrupts;
 };

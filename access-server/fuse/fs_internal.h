@@ -25,6 +25,7 @@ struct call {
 	struct call *prev, *next;    /* of those under way on the loop */
 	struct call *wait_prev, *wait_next; /* of those that wait for a writeback */
 	bool waits;
+	bool failed;                 /* by fs_fail_waiting(): not a signal's end */
 	struct fs *fs;
 	fuse_req_t fuse;             /* NULL: nobody waits (the closing of a handle) */
 	struct letter letter;        /* the request on its way to the loop */
