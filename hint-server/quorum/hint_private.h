@@ -109,7 +109,7 @@ struct request {
 struct shown {
 	UT_hash_handle hh;
 	server_id_t server;
-	uint64_t start, journal;
+	uint64_t boot, start, journal;
 };
 
 struct beat {                           /* a heartbeat that waits for its round */

@@ -76,8 +76,9 @@ void sessions_load(struct hint *h)
 
 /* --- core servers that forget --- */
 
-static void note_shown(struct hint *h, server_id_t server, const struct msg_heartbeat *hb)
+static void note_shown(struct hint *h, const struct catalog_session *c, const struct msg_heartbeat *hb)
 {
+	server_id_t server = c->server;
 	struct shown *s;
 
 	HASH_FIND(hh, h->shown, &server, sizeof(server), s);
@@ -86,6 +87,7 @@ static void note_shown(struct hint *h, server_id_t server, const struct msg_hear
 		s->server = server;
 		HASH_ADD(hh, h->shown, server, sizeof(s->server), s);
 	}
+	s->boot = c->boot;
 	s->start = MAX(s->start, hb->start);
 	s->journal = MAX(s->journal, hb->journal);
 }
@@ -101,7 +103,8 @@ bool shown_more(struct hint *h, const struct msg_op_session *op)
 	struct shown *s;
 
 	HASH_FIND(hh, h->shown, &op->server, sizeof(op->server), s);
-	if (!s || op->kind != SERVER_CORE)
+	/* A process forgets nothing while it lives: its registration may only be late. */
+	if (!s || op->kind != SERVER_CORE || op->boot == s->boot)
 		return false;
 	if (op->start <= 1) { /* a new disk, which knows that it knows nothing */
 		if (s->start > 1 || op->journal < s->journal)
@@ -189,7 +192,7 @@ static void judge(struct hint *h, const struct beat *b)
 	if (s->ending || lease_overdue(h, s))
 		return;
 	if (s->kind == SERVER_CORE)
-		note_shown(h, s->server, &b->hb);
+		note_shown(h, &c, &b->hb);
 	if (sess_lapsed(h, s))
 		h->dirty = true; /* revived */
 	answer(h, b, STATUS_OK, s);

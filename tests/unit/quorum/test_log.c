@@ -16,6 +16,7 @@ static struct disk *disk;
 static struct rlog *l;
 static int loaded;      /* 1: not yet */
 static int failures;
+static bool retries;   /* HINT_BUG_SYNC_RETRIED */
 
 struct after {
 	struct event e;
@@ -80,7 +81,8 @@ static int open_log(bool fresh)
 {
 	static const struct rlog_ops ops = {on_loaded, on_durable, on_failed};
 	struct rlog_config c = {.cluster = 5, .server = 1, .id = 99, .bytes = LOG_BYTES, .fresh = fresh,
-	                        .first = {(const uint8_t *)"conf", 4}, .first_type = 3};
+	                        .first = {(const uint8_t *)"conf", 4}, .first_type = 3,
+	                        .bug_sync_retried = retries};
 
 	loaded = 1;
 	cr_assert_eq(rlog_open(&l, disk, &c, &ops, NULL), 0);
@@ -95,6 +97,7 @@ static void setup_seed(uint64_t seed)
 	world_init(&w, seed, TRACING_OFF);
 	disk = sim_disk_new(seed, 16 << 20, &env);
 	failures = 0;
+	retries = false;
 }
 
 static void setup(void)
@@ -313,6 +316,22 @@ Test(log, a_failed_sync_is_final)
 	settle();
 	cr_assert_eq(rlog_durable(l), rlog_last(l) - 1, "nothing becomes durable any more");
 	cr_assert_eq(failures, 1);
+}
+
+Test(log, a_retried_sync_lies)
+{
+	uint64_t last;
+
+	retries = true;
+	fill_pages(3);
+	append(rlog_last(l) + 1, 3, 3900);
+	last = rlog_last(l);
+	sim_disk_fail_next_sync(disk);
+	rlog_flush(l);
+	settle();
+	cr_assert_eq(rlog_durable(l), last, "it says so");
+	reopen();
+	cr_assert_lt(rlog_last(l), last, "and it is not: the disk dropped it with the first error");
 }
 
 /* --- random work, power cuts at any disk operation --- */
