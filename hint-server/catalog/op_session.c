@@ -159,18 +159,19 @@ enum status op_map(struct catalog *c, const struct msg *op, struct catalog_reply
 	return STATUS_OK;
 }
 
-/* Whether the server may have a session, from what is remembered; *s takes what it shows.
- * repeated: this very process has a session. */
+/* Whether the server may have a session, from what is remembered; *s takes what it shows. */
 static enum status recognise(struct catalog *c, const struct msg_op_session *op,
-                             struct server_record *s, const char *addr, bool repeated)
+                             struct server_record *s, const char *addr)
 {
 	bool known = s->id != 0, core = op->kind == SERVER_CORE;
+	bool same_life = known && op->boot == s->boot;
 
 	if (known && s->kind != op->kind)
 		return STATUS_INVALID;
 	if (was_boot(s, op->boot))
 		return STATUS_NO_SESSION;
-	if (known && core && !repeated && shows_less(s, op)) {
+	/* A process forgets nothing while it lives: its registration may only arrive late. */
+	if (known && core && !same_life && shows_less(s, op)) {
 		s->flags |= CATALOG_SERVER_REFUSED;
 		server_store(c, s);
 		return STATUS_DISK;
@@ -188,7 +189,7 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 	s->kind = op->kind;
 	s->boot = op->boot;
 	s->start = op->start;
-	s->journal = repeated ? MAX(s->journal, op->journal) : op->journal;
+	s->journal = same_life ? MAX(s->journal, op->journal) : op->journal;
 	s->total = op->total;
 	s->site = find_site(c->map, op->site, addr);
 	memcpy(s->addr, addr, sizeof(s->addr));
@@ -238,7 +239,7 @@ enum status op_session(struct catalog *c, const struct msg *m, struct catalog_re
 	live = session_load(c, s.session, &old);
 	/* The same boot again is a request sent twice; another one means the old process is gone. */
 	repeated = live && old.boot == op->boot;
-	status = recognise(c, op, &s, addr, repeated);
+	status = recognise(c, op, &s, addr);
 	if (status == STATUS_OK && op->kind == SERVER_CORE)
 		status = enter_map(c, &s);
 	if (status != STATUS_OK)
