@@ -229,10 +229,10 @@ static void roll_back(struct faults *f, unsigned a, unsigned b)
 		if (f->c->node[i].kind == SERVER_ACCESS)
 			simnet_cut(&f->c->net, i, a, false);
 	}
-	if (!n->serving)
+	if (!n->alive || !n->serving)
 		return;
 	told = session_valid_until(n->session) - f->c->shape.session_timeout * 9 / 10;
-	if (!n->alive || told < now - 300 * NSEC_MSEC || n->paused_until > f->c->w.now)
+	if (told < now - 300 * NSEC_MSEC || n->paused_until > f->c->w.now)
 		return;
 	node_crash(n, true);
 	world_trace(&f->c->w, "disk of %u goes back to its old image", n->id);

@@ -230,6 +230,7 @@ void node_crash(struct node *n, bool power)
 		return;
 	world_trace(&n->c->w, "%u dies%s", n->id, power ? ", power cut" : "");
 	n->alive = false;
+	n->serving = false;
 	stop(n);
 	if (n->disk) {
 		kv_mem_crash(n->kv);
