@@ -127,12 +127,12 @@ static void on_lease(struct session_call *c, const struct msg *m)
 {
 	uint64_t seq;
 	struct file *f = lease_call_end(c, &seq);
-	const struct msg_r_lease *r = &m->r_lease;
+	const struct msg_r_lease *r = m ? &m->r_lease : NULL;
 
 	if (!f)
 		return;
 	f->phase = PHASE_IDLE;
-	if (!m || m->type != MSG_TYPE_r_lease || r->status != STATUS_OK || r->granted == LEASE_NONE || r->ino != f->ino) {
+	if (!r || m->type != MSG_TYPE_r_lease || r->status != STATUS_OK || r->granted == LEASE_NONE || r->ino != f->ino) {
 		ask_failed(f, m);
 		return;
 	}
