@@ -398,7 +398,8 @@ static void create(struct rlog *l)
 {
 	l->slot = (struct rlog_slot){
 		.cluster = l->config.cluster, .server = l->config.server, .generation = 1, .term = 1,
-		.unproven = 1, .id = l->config.id, .capacity = ALIGN_DOWN(l->config.bytes, RLOG_PAGE) - RLOG_RING,
+		.unproven = 1, .id = l->config.id,
+		.capacity = ALIGN_DOWN(l->config.bytes, RLOG_PAGE) - RLOG_RING,
 	};
 	l->unsent = 1;
 	rlog_append(l, 1, 1, l->config.first_type, l->config.first.p, l->config.first.len);
