@@ -194,6 +194,7 @@ void recall_step(struct file *f)
 		}
 		repair_stop(f);
 		f->phase = PHASE_SETTLE;
+		repair_kick(f, 0); /* it looks whether the flush needs it */
 		f->settle_since = v->now;
 		timer_set(v, &f->lease_timer, v->now + SETTLE_LOOK);
 	}

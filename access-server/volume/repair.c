@@ -432,11 +432,32 @@ static void spread_runs(struct file *f)
 	mem_free(id);
 }
 
+/* Some record can reach no second replica that counts: without repair it is never flushed. */
+static bool flush_needs_repair(struct file *f)
+{
+	struct record *r;
+
+	for (r = f->unflushed; r; r = r->unext)
+		if (__builtin_popcount(block_stale(f, r->b)) > 1)
+			return true;
+	return false;
+}
+
+/* A recall stops repair, unless it could never be obeyed without. */
+static bool may_run(struct file *f)
+{
+	if (f->lease != LEASE_EXCLUSIVE || !f->map)
+		return false;
+	if (f->phase == PHASE_SETTLE)
+		return flush_needs_repair(f);
+	return f->phase == PHASE_IDLE && !f->recalled;
+}
+
 static void repair_run(struct file *f)
 {
 	struct repair *r = f->repair;
 
-	if (f->lease != LEASE_EXCLUSIVE || f->phase != PHASE_IDLE || !f->map || f->recalled)
+	if (!may_run(f))
 		return;
 	if (!r) {
 		r = f->repair = mem_new(sizeof(*r));
@@ -445,7 +466,7 @@ static void repair_run(struct file *f)
 	spread_runs(f);
 	if (f->behinds && !r->server)
 		prove_some(r);
-	if (f->repair != r || f->phase != PHASE_IDLE)
+	if (f->repair != r || !may_run(f))
 		return;
 	if (copy_some(r) || r->server) {
 		repair_kick(f, LOOK_AGAIN);
