@@ -198,7 +198,7 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 	if (mode != LEASE_EXCLUSIVE)
 		return;
 	file_touch(f);
-	if (!stale_empty(&f->stale) || f->behinds)
+	if (!stale_empty(&f->stale) || f->behinds || repair_was_told(f))
 		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
 }
 

@@ -235,6 +235,11 @@ void repair_stop(struct file *f);
 void repair_poll_start(struct volume *v);
 void repair_note_blank(struct file *f, server_id_t server);
 void repair_note_bad(struct file *f, uint64_t no, server_id_t server);
+/* A core server told of a page of its own that nobody repaired yet. */
+void repair_told(struct volume *v, const struct msg *m);
+bool repair_was_told(const struct file *f);
+void repair_take_told(struct file *f);  /* marks them: under the exclusive lease */
+void repair_forget_told(struct volume *v, uint64_t ino);
 void repair_peer_up(struct volume *v, server_id_t peer);
 
 /* --- more of file.c, handle.c, calls.c --- */

@@ -463,6 +463,7 @@ static void repair_run(struct file *f)
 		r = f->repair = mem_new(sizeof(*r));
 		r->f = f;
 	}
+	repair_take_told(f);
 	spread_runs(f);
 	if (f->behinds && !r->server)
 		prove_some(r);

@@ -33,6 +33,28 @@ static void on_repair_inode(struct session_call *c, const struct msg *m)
 	take(v, f);
 }
 
+/* A file that core servers told of bad pages in. */
+static bool take_told(struct volume *v)
+{
+	struct file *f;
+	uint64_t ino;
+
+	if (v->bad_tolds == 0)
+		return false;
+	ino = v->bad_told[0].ino;
+	f = file_find(v, ino);
+	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting)) {
+		repair_forget_told(v, ino); /* in use; what stays bad is told again */
+		return false;
+	}
+	if (!f) {
+		f = file_get(v, ino);
+		f->forgotten = true;
+	}
+	take(v, f);
+	return true;
+}
+
 /* A file read here whose replicas are known to lag. */
 static bool take_wanted(struct volume *v)
 {
@@ -43,7 +65,7 @@ static bool take_wanted(struct volume *v)
 			take(v, f);
 			return true;
 		}
-	return false;
+	return take_told(v);
 }
 
 static void ask(struct volume *v)
@@ -82,5 +104,6 @@ void repair_poll_next(struct volume *v)
 		return;
 	v->repairing = NULL;
 	f->repair_only = false;
+	repair_forget_told(v, f->ino);
 	file_put_if_unused(f);
 }

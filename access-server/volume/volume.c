@@ -437,6 +437,9 @@ void vol_recv(struct volume *v, const struct msg *m)
 	case MSG_TYPE_lock_ready:
 		locks_ready(v, &m->lock_ready);
 		break;
+	case MSG_TYPE_bad_page:
+		repair_told(v, m);
+		break;
 	default:
 		break; /* not for us: dropped */
 	}

@@ -260,6 +260,8 @@ struct span locks_encode(struct file *f);
 void locks_lost(struct file *f);       /* the session ended and the file was taken: all are gone */
 void locks_file_free(struct file *f);
 
+#define BAD_TOLD_MAX 64 /* past it, the core servers tell again */
+
 /* --- the volume --- */
 struct volume {
 	struct env *env;
@@ -308,6 +310,11 @@ struct volume {
 	bool repair_asking;
 	uint64_t repair_cursor;
 	struct file *repairing;
+	struct bad_told {           /* pages that core servers told of */
+		uint64_t ino, block;
+		server_id_t server;
+	} bad_told[BAD_TOLD_MAX];
+	unsigned bad_tolds;
 	unsigned copies;            /* block copies under way */
 };
 
