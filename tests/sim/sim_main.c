@@ -13,6 +13,8 @@ static const char usage[] =
         "       sim --seeds A-B [--jobs J] [options] many runs; exit code 1 if one fails\n"
         "       sim --soak SECONDS [--seed N]        seeds from N on, until the time is over\n"
         "       sim --scenario NAME                  a named schedule; --list names them\n"
+        "       sim --scenarios [--seeds A-B]        all of them\n"
+        "       sim --kept FILE                      the seeds that a file lists\n"
         "       sim --bugs                           every planted bug must be found\n"
         "options:\n"
         "  --sites N     3 to 7 sites instead of a number drawn from the seed\n"
@@ -22,7 +24,8 @@ static const char usage[] =
 
 struct command {
 	struct jobs_options jobs;
-	bool one, trace, bugs, twice;
+	bool one, trace, bugs, twice, scenarios;
+	const char *kept;
 };
 
 static unsigned parse_number(const char *text)
@@ -78,7 +81,7 @@ static void parse_seeds(struct command *cmd, const char *text)
 }
 
 enum { OPT_SEED = 1, OPT_SEEDS, OPT_SOAK, OPT_SCENARIO, OPT_SITES, OPT_UNTIL, OPT_BUG, OPT_TRACE,
-       OPT_JOBS, OPT_LIST, OPT_BUGS, OPT_TWICE, OPT_HELP };
+       OPT_JOBS, OPT_LIST, OPT_BUGS, OPT_TWICE, OPT_SCENARIOS, OPT_KEPT, OPT_HELP };
 
 static const struct option options[] = {
         {"seed", required_argument, NULL, OPT_SEED},
@@ -93,6 +96,8 @@ static const struct option options[] = {
         {"list", no_argument, NULL, OPT_LIST},
         {"bugs", no_argument, NULL, OPT_BUGS},
         {"twice", no_argument, NULL, OPT_TWICE},
+        {"scenarios", no_argument, NULL, OPT_SCENARIOS},
+        {"kept", required_argument, NULL, OPT_KEPT},
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
 };
@@ -139,6 +144,12 @@ static void parse_one(struct command *cmd, int opt)
 		break;
 	case OPT_TWICE:
 		cmd->twice = true;
+		break;
+	case OPT_SCENARIOS:
+		cmd->scenarios = true;
+		break;
+	case OPT_KEPT:
+		cmd->kept = optarg;
 		break;
 	case OPT_LIST:
 		list();
@@ -187,6 +198,50 @@ static int run_many(const struct jobs_options *o)
 	return r.failed != 0;
 }
 
+static int run_scenarios(const struct jobs_options *given)
+{
+	int failed = 0;
+
+	for (unsigned i = 0; i < scenarios_n; i++) {
+		struct jobs_options o = *given;
+		struct jobs_result r;
+
+		o.run.scenario = scenarios[i].name;
+		o.verbose = false;
+		jobs_run(&o, &r);
+		printf("%-22s %" PRIu64 " passed, %" PRIu64 " failed\n", scenarios[i].name, r.passed, r.failed);
+		failed += r.failed != 0;
+	}
+	return failed != 0;
+}
+
+/* Lines "SEED  what it found"; # begins a comment. */
+static int run_kept(const struct jobs_options *given, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char line[300];
+	uint64_t passed = 0, failed = 0;
+
+	if (!f) {
+		perror(path);
+		return 2;
+	}
+	while (fgets(line, sizeof(line), f)) {
+		struct jobs_options o = *given;
+		struct jobs_result r;
+
+		if (line[0] == '#' || line[0] == '\n')
+			continue;
+		o.first = o.last = strtoull(line, NULL, 10);
+		jobs_run(&o, &r);
+		passed += r.passed;
+		failed += r.failed;
+	}
+	fclose(f);
+	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+	return failed != 0;
+}
+
 /* Every planted bug is found within its seeds, and its scenario passes without it. */
 static int find_bugs(const struct jobs_options *given)
 {
@@ -206,6 +261,7 @@ static int find_bugs(const struct jobs_options *given)
 		jobs_run(&o, &r);
 		printf("%-22s %s after %" PRIu64 " runs\n", b->name, r.failed ? "found" : "MISSED",
 		       r.passed + r.failed);
+		fflush(stdout);
 		missed += !r.failed;
 	}
 	return missed != 0;
@@ -224,5 +280,9 @@ int main(int argc, char **argv)
 	}
 	if (cmd.bugs)
 		return find_bugs(&cmd.jobs);
+	if (cmd.scenarios)
+		return run_scenarios(&cmd.jobs);
+	if (cmd.kept)
+		return run_kept(&cmd.jobs, cmd.kept);
 	return cmd.one ? run_one(&cmd) : run_many(&cmd.jobs);
 }
