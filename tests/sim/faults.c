@@ -105,15 +105,6 @@ static void pause_node(struct faults *f)
 		node_pause(n, until);
 }
 
-/* A process that sleeps on through a change of reachability is looked at again when it wakes. */
-static void look_again(struct faults *f, unsigned a, unsigned b)
-{
-	(void)a;
-	(void)b;
-	simnet_update(&f->c->net);
-	later(f, 300 * NSEC_MSEC, look_again, 0, 0);
-}
-
 /* --- links --- */
 
 static void mend(struct faults *f, unsigned a, unsigned b)
@@ -342,7 +333,6 @@ void faults_start(struct faults *f, struct cluster *c, unsigned classes)
 	f->site = (uint16_t)(1 + draw(f, c->shape.sites));
 	world_trace(&c->w, "faults %x, disks of site %u", classes, f->site);
 	later(f, 0, next, 0, 0);
-	later(f, 0, look_again, 0, 0);
 }
 
 void faults_heal(struct faults *f)

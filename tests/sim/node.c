@@ -243,8 +243,18 @@ void node_crash(struct node *n, bool power)
 	simnet_node_died(&n->c->net, n);
 }
 
+static void awake(struct node *n, struct node_event *ev)
+{
+	(void)ev;
+	simnet_update(&n->c->net);
+}
+
 void node_pause(struct node *n, nsec_t until)
 {
+	struct node_event *ev = mem_new(sizeof(*ev));
+
+	ev->run = awake;
+	node_event_at(n, until, ev);
 	world_trace(&n->c->w, "%u paused until %" PRId64 " ms", n->id, until / NSEC_MSEC);
 	n->paused_until = until;
 	simnet_update(&n->c->net);
