@@ -173,7 +173,8 @@ unsigned replicas_by_nearness(struct file *f, uint64_t no, unsigned order[REPLIC
 
 		if (mask >> i & 1)
 			continue;
-		while (at > 0 && distance(f, order[at - 1], server[order[at - 1]]) > distance(f, i, server[i])) {
+		while (at > 0 && distance(f, order[at - 1], server[order[at - 1]]) >
+				     distance(f, i, server[i])) {
 			order[at] = order[at - 1];
 			at--;
 		}

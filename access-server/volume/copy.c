@@ -165,7 +165,8 @@ static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
 	const struct msg_read_reply *r = &m->read_reply;
 
 	*finished = false;
-	if (m->type != MSG_TYPE_read_reply || r->file != c->f->ino || r->block != c->no || r->status == STATUS_BUSY)
+	if (m->type != MSG_TYPE_read_reply || r->file != c->f->ino || r->block != c->no ||
+	    r->status == STATUS_BUSY)
 		return false;
 	peer_answered(c->f->v, m, r->status);
 	*finished = true;

@@ -77,8 +77,8 @@ void file_put_if_unused(struct file *f)
 
 bool file_idle(const struct file *f)
 {
-	return !f->waiting && !f->flushing && !f->active && !f->reads && !f->scans && !f->scan_ops && !f->records &&
-	       f->phase == PHASE_IDLE && !f->recovery && !f->asks_n;
+	return !f->waiting && !f->flushing && !f->active && !f->reads && !f->scans &&
+	       !f->scan_ops && !f->records && f->phase == PHASE_IDLE && !f->recovery && !f->asks_n;
 }
 
 void reap(struct volume *v)

@@ -54,16 +54,28 @@ static void holder_reply(struct file *f, const struct holder_ask *ask)
 {
 	struct msg m = {.type = MSG_TYPE_holder_attr_reply, .dst = SERVER_LEADER};
 
-	m.holder_attr_reply.status = ask ? STATUS_OK : STATUS_NOT_FOUND;
+	m.holder_attr_reply.status = STATUS_OK;
 	m.holder_attr_reply.ino = f->ino;
-	if (ask) {
-		m.holder_attr_reply.id = ask->id;
-		m.holder_attr_reply.size = ask->size;
-		m.holder_attr_reply.atime = ask->atime;
-		m.holder_attr_reply.mtime = ask->mtime;
-		m.holder_attr_reply.ctime = ask->ctime;
-	}
+	m.holder_attr_reply.id = ask->id;
+	m.holder_attr_reply.size = ask->size;
+	m.holder_attr_reply.atime = ask->atime;
+	m.holder_attr_reply.mtime = ask->mtime;
+	m.holder_attr_reply.ctime = ask->ctime;
 	vol_send(f->v, &m);
+}
+
+/* Size and times as of now, once the record that carries them has its number. */
+static bool ask_taken(struct file *f, struct holder_ask *a)
+{
+	if (!a->taken && ((!f->size_dirty && !f->times_dirty) || attr_write(f))) {
+		a->taken = true;
+		a->n = f->n;
+		a->size = f->size;
+		a->atime = f->atime;
+		a->mtime = f->mtime;
+		a->ctime = f->ctime;
+	}
+	return a->taken;
 }
 
 /* What another site is told must not go back when this server dies (P4): size and times are made
@@ -72,20 +84,13 @@ void holder_attr_progress(struct file *f)
 {
 	unsigned left = 0;
 
-	for (unsigned i = 0; i < f->asks_n; i++) {
+	for (unsigned i = 0; i < f->asks_n && f->lease == LEASE_EXCLUSIVE; i++) {
 		struct holder_ask *a = &f->asks[i];
 
-		if (a->n == 0 && (!(f->size_dirty || f->times_dirty) || attr_write(f))) {
-			a->n = f->n;
-			a->size = f->size;
-			a->atime = f->atime;
-			a->mtime = f->mtime;
-			a->ctime = f->ctime;
-		}
-		if (f->lease == LEASE_EXCLUSIVE && (a->n == 0 ? f->n > 0 || f->size_dirty || f->times_dirty : !file_flushed(f, a->n)))
-			f->asks[left++] = *a;
-		else if (f->lease == LEASE_EXCLUSIVE)
+		if (ask_taken(f, a) && file_flushed(f, a->n))
 			holder_reply(f, a);
+		else
+			f->asks[left++] = *a;
 	}
 	f->asks_n = left;
 }

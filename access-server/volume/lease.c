@@ -132,7 +132,8 @@ static void on_lease(struct session_call *c, const struct msg *m)
 	if (!f)
 		return;
 	f->phase = PHASE_IDLE;
-	if (!r || m->type != MSG_TYPE_r_lease || r->status != STATUS_OK || r->granted == LEASE_NONE || r->ino != f->ino) {
+	if (!r || m->type != MSG_TYPE_r_lease || r->status != STATUS_OK ||
+	    r->granted == LEASE_NONE || r->ino != f->ino) {
 		ask_failed(f, m);
 		return;
 	}
@@ -290,8 +291,10 @@ void file_fail(struct file *f)
 
 void lease_lost(struct file *f, const char *why)
 {
-	vol_log(f->v, "volume.lost", "file=%" PRIu64 " epoch=%" PRIu64 ": lease lost, open handles fail until closed: %s",
-	        f->ino, f->epoch, why);
+	vol_log(f->v, "volume.lost",
+		"file=%" PRIu64 " epoch=%" PRIu64
+		": lease lost, open handles fail until closed: %s",
+		f->ino, f->epoch, why);
 	file_fail(f);
 	locks_lost(f);
 	lease_none(f);
@@ -329,7 +332,8 @@ static void on_reclaim(struct session_call *c, const struct msg *m)
 		return;
 	}
 	if (m->type != MSG_TYPE_r_lease || m->r_lease.status != STATUS_OK ||
-	    (f->lease == LEASE_EXCLUSIVE && (m->r_lease.epoch != f->epoch || m->r_lease.granted != LEASE_EXCLUSIVE))) {
+	    (f->lease == LEASE_EXCLUSIVE &&
+	     (m->r_lease.epoch != f->epoch || m->r_lease.granted != LEASE_EXCLUSIVE))) {
 		lease_lost(f, "taken by another after the session ended");
 		return;
 	}

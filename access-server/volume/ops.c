@@ -2,8 +2,9 @@
 #include "access-server/volume/parts.h"
 
 #define SETATTR_CATALOG (SETATTR_MODE | SETATTR_UID | SETATTR_GID)
-#define SETATTR_TIMES \
-	((unsigned)SETATTR_ATIME | (unsigned)SETATTR_MTIME | (unsigned)VOL_ATTR_ATIME_NOW | (unsigned)VOL_ATTR_MTIME_NOW)
+#define SETATTR_TIMES                                                                              \
+	((unsigned)SETATTR_ATIME | (unsigned)SETATTR_MTIME | (unsigned)VOL_ATTR_ATIME_NOW |        \
+	 (unsigned)VOL_ATTR_MTIME_NOW)
 #define SUID_BITS 06000u
 #define HANDLES_MAX (1u << 20)
 

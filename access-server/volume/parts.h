@@ -215,7 +215,8 @@ struct scan_op {
 	struct rpc *rpc;
 	struct vol_timer timer;
 };
-void scan_op_start(struct file *f, struct vol_req *req, uint64_t first, uint64_t last, void (*run)(struct scan_op *op));
+void scan_op_start(struct file *f, struct vol_req *req, uint64_t first, uint64_t last,
+		   void (*run)(struct scan_op *op));
 void scan_op_end(struct scan_op *op);
 void scans_abort(struct file *f);
 bool scan_op_interrupt(struct file *f, struct vol_req *req);

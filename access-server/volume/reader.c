@@ -221,7 +221,8 @@ static void copy_pages(struct read_piece *p, const struct msg_read_reply *r, str
 		if (!bit_get(r->present, i))
 			continue;
 		if (from < to)
-			memcpy(out + (from - p->off), slice_data(payload) + at * PAGE_BYTES + (from - page), to - from);
+			memcpy(out + (from - p->off),
+			       slice_data(payload) + at * PAGE_BYTES + (from - page), to - from);
 		at++;
 	}
 }
@@ -277,7 +278,8 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 			piece_take(p, r, m->payload);
 			return true;
 		}
-		vol_log(v, "volume.checksum", "file=%" PRIu64 " block=%" PRIu64 " server=%u", f->ino, p->no, m->src);
+		vol_log(v, "volume.checksum", "file=%" PRIu64 " block=%" PRIu64 " server=%u",
+			f->ino, p->no, m->src);
 		repair_note_bad(f, p->no, m->src);
 	} else if (r->status == STATUS_BAD_PAGE) {
 		repair_note_bad(f, p->no, m->src);

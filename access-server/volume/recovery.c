@@ -187,8 +187,9 @@ static bool on_seal(struct rpc *rpc, const struct msg *m)
 	if (m->type != MSG_TYPE_seal_reply || r->file != f->ino || r->epoch != f->epoch)
 		return false;
 	if (r->seal > f->epoch) {
-		vol_log(f->v, "volume.seal", "file=%" PRIu64 " epoch=%" PRIu64 " server=%u is sealed at %" PRIu64,
-		        f->ino, f->epoch, m->src, r->seal);
+		vol_log(f->v, "volume.seal",
+			"file=%" PRIu64 " epoch=%" PRIu64 " server=%u is sealed at %" PRIu64,
+			f->ino, f->epoch, m->src, r->seal);
 		lease_sealed(f, r->seal);
 		return true;
 	}
@@ -229,7 +230,8 @@ static void zero_block(struct file *f, const struct rec_block *rb, const struct 
 	if (f->size < from)
 		from = MAX(f->size, start);
 	if (from < start + bytes && b)
-		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start), (uint32_t)(start + bytes - from), (struct slice){0}, 0);
+		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start),
+			   (uint32_t)(start + bytes - from), (struct slice){0}, 0);
 }
 
 static void take_over(struct recovery *r, const struct attr_record *a)
@@ -263,8 +265,9 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 	}
 	f->all_known = !f->recovery_waits;
 	HASH_ITER(hh, r->blocks, rb, next)
-		if (!rb->waits && rb->no != BLOCK_ATTR && !rb->holes && !version_eq(rb->winner.version, VERSION_NONE))
-			zero_block(f, rb, a);
+	if (!rb->waits && rb->no != BLOCK_ATTR && !rb->holes &&
+	    !version_eq(rb->winner.version, VERSION_NONE))
+		zero_block(f, rb, a);
 	/* While blocks wait the trim stays pending, for the recovery that decides them. */
 	if (a->trim_from != UINT64_MAX) {
 		f->trim_from = a->trim_from;
@@ -305,9 +308,11 @@ static bool on_attr(struct rpc *rpc, const struct msg *m)
 	}
 	r->attr_rpc = NULL;
 	rpc_cancel(rpc);
-	if (reply->status != STATUS_OK || m->payload.len != PAGE_BYTES || !read_reply_good(f, reply, m->payload) ||
+	if (reply->status != STATUS_OK || m->payload.len != PAGE_BYTES ||
+	    !read_reply_good(f, reply, m->payload) ||
 	    attr_record_decode(slice_data(m->payload), PAGE_BYTES, &r->attr) < 0) {
-		vol_log(f->v, "volume.attr_record", "file=%" PRIu64 " server=%u: attribute record unreadable", f->ino, m->src);
+		vol_log(f->v, "volume.attr_record",
+			"file=%" PRIu64 " server=%u: attribute record unreadable", f->ino, m->src);
 		attr_ask(r);
 		return true;
 	}

@@ -90,8 +90,9 @@ static void on_copied(struct copy *c, enum copy_result result)
 
 		if (others)
 			rb->source = (unsigned)__builtin_ctz(others);
-		vol_log(r->f->v, "volume.bad_page", "file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
-		        r->f->ino, c->no, c->server[c->from]);
+		vol_log(r->f->v, "volume.bad_page",
+			"file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
+			r->f->ino, c->no, c->server[c->from]);
 	}
 	DL_DELETE(r->copies, c);
 	r->copying--;

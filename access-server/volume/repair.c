@@ -201,7 +201,8 @@ static bool on_proven(struct rpc *rpc, const struct msg *m)
 	struct block *b, *next;
 	server_id_t s = r->server;
 
-	if (m->type != MSG_TYPE_close_reply || m->close_reply.file != f->ino || m->close_reply.epoch != f->epoch)
+	if (m->type != MSG_TYPE_close_reply || m->close_reply.file != f->ino ||
+	    m->close_reply.epoch != f->epoch)
 		return false;
 	if (m->close_reply.seal > f->epoch) {
 		lease_sealed(f, m->close_reply.seal);
@@ -216,8 +217,9 @@ static bool on_proven(struct rpc *rpc, const struct msg *m)
 	/* What was written since it was listed went to the others only. */
 	HASH_ITER(hh, f->blocks, b, next)
 		for (unsigned i = 0; i < REPLICAS; i++)
-			if (b->server[i] == s && b->version.epoch == f->epoch && b->version.n > r->n_before &&
-			    !(stale_get(&f->stale, b->no) >> i & 1) && stale_set(&f->stale, b->no, b->no, i) < 0)
+			if (b->server[i] == s && b->version.epoch == f->epoch &&
+			    b->version.n > r->n_before && !(stale_get(&f->stale, b->no) >> i & 1) &&
+			    stale_set(&f->stale, b->no, b->no, i) < 0)
 				goto out_again;
 	file_behind_remove(f, s);
 	prove_end(r);
@@ -334,7 +336,8 @@ static bool on_prove_list(struct rpc *rpc, const struct msg *m)
 	}
 	r->rpc = NULL;
 	rpc_cancel(rpc);
-	for (uint32_t at = 0; l->status == STATUS_OK && at + LIST_ENTRY_BYTES <= l->entries.len; at += LIST_ENTRY_BYTES) {
+	for (uint32_t at = 0; l->status == STATUS_OK && at + LIST_ENTRY_BYTES <= l->entries.len;
+	     at += LIST_ENTRY_BYTES) {
 		const uint8_t *e = l->entries.p + at;
 
 		if (r->listed == r->capacity) {

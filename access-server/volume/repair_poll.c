@@ -61,10 +61,11 @@ static bool take_wanted(struct volume *v)
 	struct file *f, *next;
 
 	HASH_ITER(hh, v->files, f, next)
-		if (f->wants_repair && f->behinds && f->phase == PHASE_IDLE && f->lease != LEASE_EXCLUSIVE && !f->waiting) {
-			take(v, f);
-			return true;
-		}
+	if (f->wants_repair && f->behinds && f->phase == PHASE_IDLE &&
+	    f->lease != LEASE_EXCLUSIVE && !f->waiting) {
+		take(v, f);
+		return true;
+	}
 	return take_told(v);
 }
 

@@ -136,7 +136,8 @@ static void take_entries(struct scan_server *ss, const struct msg_list_reply *r)
 		mask = stale_mask(f, no, server);
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (server[i] == ss->id && !(mask >> i & 1))
-				entry_add(s, no, e[32] & 1, (struct version){get_u64le(e + 8), get_u64le(e + 16)});
+				entry_add(s, no, e[32] & 1,
+					  (struct version){get_u64le(e + 8), get_u64le(e + 16)});
 	}
 }
 
@@ -282,7 +283,8 @@ static void on_scanned(struct scan *s)
 	op_run(s->ctx);
 }
 
-void scan_op_start(struct file *f, struct vol_req *req, uint64_t first, uint64_t last, void (*run)(struct scan_op *op))
+void scan_op_start(struct file *f, struct vol_req *req, uint64_t first, uint64_t last,
+		   void (*run)(struct scan_op *op))
 {
 	struct scan_op *op = mem_new(sizeof(*op));
 

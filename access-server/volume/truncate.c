@@ -13,7 +13,8 @@ static void zero_part(struct file *f, const struct scan_entry *e, uint64_t off, 
 	struct block *b = scan_block(f, e);
 
 	if (from < to && !(e->holes && !b->records))
-		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start), (uint32_t)(to - from), (struct slice){0}, gate);
+		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start), (uint32_t)(to - from),
+			   (struct slice){0}, gate);
 }
 
 static void cut(struct scan_op *op)
@@ -73,7 +74,8 @@ bool truncate_try(struct file *f, struct vol_req *req)
  * since every block it speaks of is newer now. */
 void truncate_progress(struct file *f)
 {
-	if (f->trim_from == UINT64_MAX || f->recovery_waits || f->lease != LEASE_EXCLUSIVE || !file_flushed(f, f->trim_n))
+	if (f->trim_from == UINT64_MAX || f->recovery_waits || f->lease != LEASE_EXCLUSIVE ||
+	    !file_flushed(f, f->trim_n))
 		return;
 	f->trim_from = UINT64_MAX;
 	attr_dirty(f, false);

@@ -206,6 +206,7 @@ struct file {
 	bool cache_suspect;               /* the kernel was told to drop pages and has not answered */
 	struct holder_ask {
 		uint64_t id, n, size, atime, mtime, ctime;
+		bool taken;
 	} asks[HOLDER_ASKS_MAX];          /* the leader wants size and times, as soon as durable */
 	unsigned asks_n;
 };

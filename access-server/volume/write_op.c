@@ -121,7 +121,9 @@ static void write_pieces(struct file *f, struct slice data, uint64_t off, uint64
 			if (!(stale >> i & 1))
 				space_use(f->v, b->server[i], block_cost(p.off, p.len));
 		writer_add(f, b, WRITE_DATA, p.off, p.len,
-		           (struct slice){iobuf_get(data.buf), data.off + (uint32_t)(no * bytes + p.off - off), p.len}, 0);
+			   (struct slice){iobuf_get(data.buf),
+					  data.off + (uint32_t)(no * bytes + p.off - off), p.len},
+			   0);
 	}
 }
 

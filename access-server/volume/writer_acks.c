@@ -78,8 +78,9 @@ static void on_ahead(struct block *b, unsigned i, struct version has)
 	f->unclean = true;
 	b->want_stale |= (uint8_t)(1u << i);
 	if (!(b->ahead >> i & 1))
-		vol_log(f->v, "volume.ahead", "file=%" PRIu64 " block=%" PRIu64 " server=%u has=%" PRIu64 ".%" PRIu64,
-		        f->ino, b->no, b->server[i], has.epoch, has.n);
+		vol_log(f->v, "volume.ahead",
+			"file=%" PRIu64 " block=%" PRIu64 " server=%u has=%" PRIu64 ".%" PRIu64,
+			f->ino, b->no, b->server[i], has.epoch, has.n);
 	b->ahead |= (uint8_t)(1u << i);
 }
 

@@ -213,9 +213,9 @@ static void sent_write(const struct msg *m)
 {
 	const struct msg_write *x = &m->write;
 
-	say("%u write %s %s [%u,+%u) %" PRIu64 ".%" PRIu64 " -> %" PRIu64 ".%" PRIu64, m->dst, block_name(x->block),
-	    x->op == WRITE_ZERO ? "zero" : "data", x->off, x->len, x->prev.epoch, x->prev.n, x->version.epoch,
-	    x->version.n);
+	say("%u write %s %s [%u,+%u) %" PRIu64 ".%" PRIu64 " -> %" PRIu64 ".%" PRIu64, m->dst,
+	    block_name(x->block), x->op == WRITE_ZERO ? "zero" : "data", x->off, x->len,
+	    x->prev.epoch, x->prev.n, x->version.epoch, x->version.n);
 	cr_assert_lt(w.wrotes, (unsigned)WROTE_MAX);
 	w.wrote[w.wrotes] = (struct wrote){m->dst, *m};
 	w.wrote[w.wrotes++].m.payload = (struct slice){0};
@@ -238,9 +238,10 @@ static void sent_question(const struct msg *m)
 		say("%u list from %s", m->dst, block_name(m->list.first));
 		break;
 	case MSG_TYPE_install:
-		say("%u install %s %" PRIu64 ".%" PRIu64 " -> %" PRIu64 ".%" PRIu64 " closed %" PRIu64, m->dst,
-		    block_name(m->install.block), m->install.old.epoch, m->install.old.n, m->install.version.epoch,
-		    m->install.version.n, m->install.closed);
+		say("%u install %s %" PRIu64 ".%" PRIu64 " -> %" PRIu64 ".%" PRIu64
+		    " closed %" PRIu64,
+		    m->dst, block_name(m->install.block), m->install.old.epoch, m->install.old.n,
+		    m->install.version.epoch, m->install.version.n, m->install.closed);
 		break;
 	case MSG_TYPE_close:
 		say("%u close %" PRIu64 " exceptions %u", m->dst, m->close.epoch, m->close.exceptions.len / 8);
@@ -463,7 +464,8 @@ static void on_invalidate(void *ctx UNUSED, uint64_t ino UNUSED, uint64_t off UN
 	w.invalidated = cookie;
 }
 
-static void on_invalidate_entry(void *ctx UNUSED, uint64_t dir UNUSED, struct span name UNUSED, uint64_t cookie UNUSED)
+static void on_invalidate_entry(void *ctx UNUSED, uint64_t dir UNUSED, struct span name UNUSED,
+				uint64_t cookie UNUSED)
 {
 }
 
@@ -525,7 +527,8 @@ void world_up_in(uint16_t second_site)
 		.rtt = on_rtt,
 		.log = on_log,
 	};
-	struct session_config sc = {.server = ACCESS, .kind = SERVER_ACCESS, .boot = 1, .hints = 1, .hint = {HINT}};
+	struct session_config sc = {
+	    .server = ACCESS, .kind = SERVER_ACCESS, .boot = 1, .hints = 1, .hint = {HINT}};
 	struct volume_config vc = {.server = ACCESS, .site = 1, .block_shift = 16, .buffer_bytes = 1 << 20,
 	                           .journal_slack_bytes = 1 << 20};
 
