@@ -248,6 +248,7 @@ void lease_none(struct file *f)
 	learns_cancel(f);
 	scans_abort(f);
 	reads_abort(f);
+	room_leave(f);
 	blocks_drop(f);
 	file_lru_remove(f);
 	stale_fini(&f->stale);

@@ -143,6 +143,7 @@ void writer_ungate(struct file *f);      /* a flush point was passed */
 void writer_pressure(struct volume *v);
 uint64_t block_cost(uint32_t off, uint32_t len);
 void room_retry(struct volume *v);
+void room_leave(struct file *f);
 
 /* --- flush.c --- */
 bool file_flushed(const struct file *f, uint64_t n); /* two replicas that count have all up to n */

@@ -50,7 +50,7 @@ bool rpc_recv(struct volume *v, const struct msg *m); /* false: nobody waits for
 void rpcs_peer_up(struct volume *v, server_id_t peer);
 
 /* space.c */
-void space_want(struct volume *v, struct peer *p);
+void space_want(struct volume *v, struct peer *p, uint64_t need);
 /* Enough space promised for `bytes` on two of the three servers, stale ones not counted? 1 yes, 0
  * not yet, -ENOSPC. */
 int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t stale, uint64_t bytes);

@@ -24,26 +24,25 @@ static bool on_space(struct rpc *rpc, const struct msg *m)
 	return true;
 }
 
-static void on_ask_timer(struct volume *v, struct vol_timer *t)
+/* Whoever waits looks again, and asks for what it needs. */
+static void on_ask_timer(struct volume *v, struct vol_timer *t UNUSED)
 {
-	struct peer *p = container_of(t, struct peer, ask_timer);
-
-	if (v->room)
-		space_want(v, p);
+	room_retry(v);
 }
 
-void space_want(struct volume *v, struct peer *p)
+void space_want(struct volume *v, struct peer *p, uint64_t need)
 {
+	uint64_t slack = v->config.journal_slack_bytes;
 	struct msg m = {.type = MSG_TYPE_space, .dst = p->id};
 
-	if (p->asking || p->granted >= v->config.journal_slack_bytes / 2)
+	if (p->asking || p->granted >= MAX(slack / 2, need))
 		return;
 	if (p->no_space && v->now < p->asked_at + REFUSED_FOR)
 		return;
 	p->asking = true;
 	p->asked_at = v->now;
 	p->ask_timer.fire = on_ask_timer;
-	m.space.want = v->config.journal_slack_bytes - p->granted;
+	m.space.want = MAX(slack, need) - p->granted;
 	rpc_start(v, &m, on_space, p, 0);
 }
 
@@ -57,7 +56,7 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 		if (stale >> i & 1)
 			continue;
 		if (p->granted < bytes + v->config.journal_slack_bytes / 2)
-			space_want(v, p);
+			space_want(v, p, bytes);
 		if (p->granted >= bytes)
 			enough++;
 		else if (p->no_space)
@@ -73,7 +72,7 @@ void space_use(struct volume *v, server_id_t server, uint64_t bytes)
 	struct peer *p = peer_get(v, server);
 
 	p->granted -= MIN(p->granted, bytes);
-	space_want(v, p);
+	space_want(v, p, 0);
 }
 
 void space_given(struct volume *v, server_id_t server, uint64_t bytes)

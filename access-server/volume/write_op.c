@@ -35,6 +35,20 @@ void room_retry(struct volume *v)
 	v->in_room = false;
 }
 
+/* The lease goes: what waited for room under it waits for the next one first. */
+void room_leave(struct file *f)
+{
+	struct vol_req *req, *next;
+
+	for (req = f->v->room; req; req = next) {
+		next = rs(req)->next;
+		if (rs(req)->f != f)
+			continue;
+		req_remove(req);
+		req_push(&f->waiting, req);
+	}
+}
+
 static void on_stripped(struct file *f, struct vol_req *req, const struct msg *m, uint64_t seq)
 {
 	if (m && m->type == MSG_TYPE_r_inode && m->r_inode.status == STATUS_OK)
