@@ -49,7 +49,7 @@ static void on_stats(void *ctx, struct msg_heartbeat *hb)
 	struct store_space space;
 
 	store_get_space(c->store, &space);
-	hb->start = store_start_counter(c->store);
+	hb->start = replica_shown_start(c->replica);
 	hb->journal = store_journal_position(c->store);
 	hb->total = space.total;
 	hb->free = space.free;

@@ -24,7 +24,7 @@ void doubt_load(struct replica *r)
 	if (!store_get_file(r->store, FILE_BOOK, &rec))
 		return;
 	r->complete_from = rec.closed;
-	r->complete_from_known = true;
+	r->complete_from_known = r->joined = true;
 }
 
 void doubt_start(struct replica *r, uint64_t complete_from)

@@ -122,6 +122,7 @@ struct replica {
 	nsec_t valid_until;
 	uint64_t complete_from;
 	bool complete_from_known;
+	bool joined;                /* ... and was on the disk when this process started */
 
 	struct file_state *files; /* least recently used first */
 	unsigned n_files, n_changes;

@@ -57,6 +57,11 @@ void replica_set_session(struct replica *r, nsec_t valid_until, uint64_t complet
 		doubt_start(r, complete_from);
 }
 
+uint64_t replica_shown_start(const struct replica *r)
+{
+	return r->joined ? store_start_counter(r->store) : 1;
+}
+
 bool replica_fenced(const struct replica *r)
 {
 	return r->env->now(r->env) >= r->valid_until;

@@ -56,6 +56,10 @@ void replica_peer_down(struct replica *r, server_id_t peer);
  * complete_from (r_session): kept durably here. When it rises, the disk has lost its memory
  * (trap A8): every file up to it counts as incomplete until a holder says otherwise. */
 void replica_set_session(struct replica *r, nsec_t valid_until, uint64_t complete_from);
+/* The start counter to show the catalog: 1, as of a new disk, until a start finds on the disk what
+ * the catalog answered to such a start. Else a second start before the first registration would hide
+ * that the disk is new (trap A8). */
+uint64_t replica_shown_start(const struct replica *r);
 /* Returns when it wants to be called next. The store has its own store_tick(). */
 nsec_t replica_tick(struct replica *r, nsec_t now);
 

@@ -84,8 +84,8 @@ static void on_session(struct cluster *c, const struct msg *m)
 {
 	struct node *n = cluster_find(c, m->dst);
 
-	if (m->r_session.status != STATUS_DISK || n->refused == n->life)
-		return;
+	if (m->r_session.status != STATUS_DISK || n->refused == n->life || m->id != n->opening)
+		return; /* or the question came late, from a life that is over */
 	if (!n->replaced)
 		world_fail(&c->w, "P1: core server %u, which lost nothing, is refused", n->id);
 	node_format_soon(n);
@@ -93,7 +93,9 @@ static void on_session(struct cluster *c, const struct msg *m)
 
 void check_wire_sent(struct cluster *c, const struct node *from, const struct msg *m)
 {
-	if (m->type == MSG_TYPE_r_session) {
+	if (m->type == MSG_TYPE_op_session && from->id == m->src) {
+		cluster_find(c, m->src)->opening = m->id;
+	} else if (m->type == MSG_TYPE_r_session) {
 		on_session(c, m);
 	} else if (m->type == MSG_TYPE_r_lease) {
 		on_lease(c, m);

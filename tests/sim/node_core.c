@@ -40,7 +40,7 @@ static void on_stats(void *ctx, struct msg_heartbeat *hb)
 	struct store_space space;
 
 	store_get_space(n->store, &space);
-	hb->start = store_start_counter(n->store);
+	hb->start = replica_shown_start(n->replica);
 	hb->journal = store_journal_position(n->store);
 	hb->total = space.total;
 	hb->free = space.free;
