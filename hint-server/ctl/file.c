@@ -76,8 +76,10 @@ static void print_file(const json_t *file)
 
 	printf("path:           %s\n", ctl_text(file, "path"));
 	printf("inode:          %" PRIu64 " (%s)\n", ctl_number(file, "ino"), ctl_text(file, "type"));
-	printf("size:           %" PRIu64 " (%s), in blocks of %s\n", ctl_number(file, "size"),
-	       ctl_size_text(ctl_number(file, "size")), ctl_size_text(ctl_number(file, "block_bytes")));
+	printf("size:           %" PRIu64 " (%s)%s, in blocks of %s\n", ctl_number(file, "size"),
+	       ctl_size_text(ctl_number(file, "size")),
+	       ctl_number(file, "holder") ? " when its lease was taken" : "",
+	       ctl_size_text(ctl_number(file, "block_bytes")));
 	print_list("state:          ", json_object_get(file, "state"));
 	printf("home:           %s\n", ctl_text(file, "home"));
 	print_list("replica sites:  ", json_object_get(file, "sites"));

@@ -104,7 +104,7 @@ class Server:
                                         start_new_session=True)
         log.close()
         with open(self.base + ".pid", "w") as f:
-            f.write(str(self.process.pid))
+            f.write(f"{self.process.pid}\n")
 
     def running(self):
         if self.process is not None:
