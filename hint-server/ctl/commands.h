@@ -24,6 +24,7 @@ enum ctl_exit ctl_file_show(struct ctl *c, const char *path);
 enum ctl_exit ctl_site_list(struct ctl *c);
 enum ctl_exit ctl_server_list(struct ctl *c);
 enum ctl_exit ctl_scrub(struct ctl *c);
+enum ctl_exit ctl_scrub_status(struct ctl *c);
 /* Formats the directory of the server that `path` configures, by running its own program. */
 enum ctl_exit ctl_format(const char *path, const char *self);
 

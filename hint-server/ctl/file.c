@@ -1,4 +1,4 @@
-/* file show, scrub: questions that also go to the core servers. */
+/* file show, scrub, scrub status: questions that also go to the core servers. */
 #include "hint-server/ctl/commands.h"
 
 #include <stdio.h>
@@ -142,4 +142,58 @@ enum ctl_exit ctl_scrub(struct ctl *c)
 	if (ask_cores(c, "scrub", NULL, print_scrub, &failed) < 0)
 		return CTL_FAILED;
 	return failed ? CTL_DEGRADED : CTL_OK;
+}
+
+struct scrub_report {
+	json_t *rows;
+	bool attention;
+};
+
+static void add_report(struct ctl *c, const json_t *server, json_t *answer, void *ctx)
+{
+	struct scrub_report *r = ctx;
+	json_t *row = answer ? json_deep_copy(answer) : json_object();
+
+	(void)c;
+	json_object_set_new(row, "server", json_integer((json_int_t)ctl_number(server, "id")));
+	json_object_set_new(row, "site", json_string(ctl_text(server, "site")));
+	json_object_set_new(row, "answered", json_boolean(answer != NULL));
+	json_array_append_new(r->rows, row);
+	r->attention = r->attention || !answer || ctl_number(answer, "bad_pages_now") > 0;
+}
+
+static void print_reports(const json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	printf("%6s  %-14s %-8s %10s %10s %10s %10s\n", "ID", "SITE", "SCRUB", "BLOCKS", "BAD FOUND",
+	       "REPAIRED", "BAD NOW");
+	json_array_foreach(rows, i, row)
+		printf("%6" PRIu64 "  %-14s %-8s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n",
+		       ctl_number(row, "server"), ctl_text(row, "site"),
+		       !json_is_true(json_object_get(row, "answered")) ? "?" :
+		       json_is_true(json_object_get(row, "running")) ? "running" : "idle",
+		       ctl_number(row, "blocks_scrubbed"), ctl_number(row, "bad_pages_found"),
+		       ctl_number(row, "repaired"), ctl_number(row, "bad_pages_now"));
+}
+
+enum ctl_exit ctl_scrub_status(struct ctl *c)
+{
+	struct scrub_report r = {json_array(), false};
+
+	if (ask_cores(c, "scrub-report", NULL, add_report, &r) < 0) {
+		json_decref(r.rows);
+		return CTL_FAILED;
+	}
+	if (c->json) {
+		char *text = json_dumps(r.rows, JSON_INDENT(2) | JSON_SORT_KEYS);
+
+		puts(text ? text : "");
+		free(text);
+	} else {
+		print_reports(r.rows);
+	}
+	json_decref(r.rows);
+	return r.attention && !c->json ? CTL_DEGRADED : CTL_OK;
 }

@@ -14,6 +14,7 @@ static const char usage_text[] =
 	"  site list          sites and their space\n"
 	"  server list        servers and their state\n"
 	"  scrub              verify every stored page on every core server, in the background\n"
+	"  scrub status       how far that is, what it found and what waits for repair\n"
 	"  format CONFIG      make the empty directory of the server that CONFIG describes (also: init)\n"
 	"\n"
 	"options:\n"
@@ -61,12 +62,19 @@ static enum ctl_exit run_scrub(struct ctl *c, const char *argument)
 	return ctl_scrub(c);
 }
 
+static enum ctl_exit run_scrub_status(struct ctl *c, const char *argument)
+{
+	(void)argument;
+	return ctl_scrub_status(c);
+}
+
 static const struct command commands[] = {
 	{{"status", NULL}, 1, 0, run_status},
 	{{"file", "show"}, 2, 1, ctl_file_show},
 	{{"site", "list"}, 2, 0, run_sites},
 	{{"server", "list"}, 2, 0, run_servers},
 	{{"scrub", NULL}, 1, 0, run_scrub},
+	{{"scrub", "status"}, 2, 0, run_scrub_status},
 };
 
 static const struct command *find_command(int argc, char **argv)
