@@ -14,6 +14,7 @@ struct scan_server {
 	unsigned sites;  /* bits: replica sites it is in */
 	uint64_t from;
 	bool answered;
+	unsigned lagged; /* bits: of `sites`, those with a stale bit in the range when it answered */
 	struct rpc *rpc;
 	struct vol_timer timer;
 };
@@ -95,17 +96,19 @@ static bool enough(struct scan *s)
 	unsigned full = 0;
 
 	for (unsigned i = 0; i < REPLICAS; i++) {
-		bool all = true, any = false;
+		bool all = true, any = false, lagged = false;
 
 		for (unsigned k = 0; k < s->servers; k++)
 			if (s->server[k].sites >> i & 1) {
 				any = true;
 				all = all && s->server[k].answered;
+				lagged = lagged || (s->server[k].lagged >> i & 1);
 			}
 		if (!any || !all)
 			continue;
 		full++;
-		if (site_clean(s, i))
+		/* A bit that was cleared since the answer does not make the answer complete. */
+		if (!lagged && site_clean(s, i))
 			return true;
 	}
 	return full >= 2;
@@ -161,6 +164,9 @@ static bool on_list(struct rpc *rpc, const struct msg *m)
 	ss->rpc = NULL;
 	rpc_cancel(rpc);
 	take_entries(ss, r);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if ((ss->sites >> i & 1) && !site_clean(s, i))
+			ss->lagged |= 1u << i;
 	if (r->more && r->next > ss->from && r->next <= s->last) {
 		ss->from = r->next;
 		server_ask(ss);
