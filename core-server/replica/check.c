@@ -77,8 +77,7 @@ bool check_install(const struct msg *m)
 	for (uint32_t at = 0; at < bytes; at++) {
 		uint8_t set = at < i->set.len ? i->set.p[at] : 0;
 		uint8_t zero = at < i->zero.len ? i->zero.p[at] : 0;
-		uint8_t outside = at == bytes - 1 && pages % 8 != 0 ?
-		                          (uint8_t)(0xff << pages % 8) : 0;
+		unsigned outside = at == bytes - 1 && pages % 8 != 0 ? 0xffu << pages % 8 & 0xffu : 0;
 
 		if ((set & zero) != 0 || ((set | zero) & outside) != 0)
 			return false;
