@@ -263,7 +263,8 @@ static void check_appends(struct history *h, struct world *w)
 			const struct hist_op *p = &h->op[b];
 
 			if (p->type == HIST_WRITE && p->file == o->file && p->ended != NSEC_NEVER &&
-			    !p->rc && p->unit == o->unit && stays(h, a, returned[b]))
+			    !p->rc && p->unit == o->unit &&
+			    stays(h, returned[a] < returned[b] ? a : b, MAX(returned[a], returned[b])))
 				world_fail(w, "P3: appends %" PRIu64 " and %" PRIu64 " both went to unit %u of"
 				           " file %u", o->value, p->value, o->unit, o->file);
 		}
