@@ -58,7 +58,8 @@ bool truncate_try(struct file *f, struct vol_req *req)
 		return false;
 	f->kernel_may_cache = true;
 	if (size < f->size) {
-		scan_op_start(f, req, size / bytes, (f->size - 1) / bytes, cut);
+		/* To the very end: a write may make the file grow while the scan is under way. */
+		scan_op_start(f, req, size / bytes, FILE_BYTES_MAX / bytes - 1, cut);
 		return true;
 	}
 	if (size > f->size) {
