@@ -117,6 +117,7 @@ void vol_free(struct volume *v)
 
 	if (v->repair_asking)
 		session_cancel(v->session, &v->repair_call);
+	v->in_room = true; /* room that goes with a file is for nobody any more */
 	HASH_ITER(hh, v->files, f, next)
 		file_destroy(f);
 	names_fini(v);
