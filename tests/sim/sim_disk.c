@@ -215,6 +215,7 @@ static int sim_open_file(struct disk *base, const char *name, uint64_t bytes, st
 		if (d->files[i].used)
 			continue;
 		f = &d->files[i];
+		pages_free(&f->snapshot); /* of a file that a wipe took away */
 		*f = (struct disk_file){.disk = d, .used = true};
 		CHECK(strlen(name) < sizeof(f->name));
 		memcpy(f->name, name, strlen(name) + 1);
