@@ -79,7 +79,30 @@ void scenario_a9(struct cluster *c)
 	stage_end(c);
 }
 
-/* The leader is cut off together with an access server that has the page cached; the others elect
+/* What the leader sends is lost, what it is sent comes later and later: answers of its own term keep
+ * arriving long after the others elected another leader, so it does not step down by itself. */
+static void leave_behind(struct cluster *c, struct node *leader)
+{
+	struct stage_rule *late[2] = {NULL, NULL};
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= 3; s++) {
+		if (s != leader->site)
+			late[n++] = stage_delay(c, MSG_TYPE_raft, cluster_hint_id(s), leader->id, 0);
+	}
+	for (unsigned step = 1; step <= 8; step++) {
+		late[0]->delay = late[1]->delay = step * 300 * NSEC_MSEC;
+		stage_wait(c, 350 * NSEC_MSEC);
+	}
+	for (unsigned i = 0; i < c->nodes; i++) {
+		for (unsigned k = 0; k < c->nodes; k++) {
+			if (c->node[i].site == leader->site && c->node[k].site != leader->site)
+				simnet_cut(&c->net, i, k, true);
+		}
+	}
+}
+
+/* The leader is cut off together with an access server that has a lease on the page; the others elect
  * another, and a writer takes the file. */
 void scenario_a10_old_leader(struct cluster *c)
 {
@@ -98,17 +121,12 @@ void scenario_a10_old_leader(struct cluster *c)
 	b = stage_client(c, other);
 	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
 	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0 && stage_read(a, 1, 0, 1) == 0, "read");
-	simnet_cut_site(&c->net, leader->site, true);
+	leave_behind(c, leader);
 	stage_begin_write(b, 1, 0, 1, true);
-	for (unsigned i = 0; i < 40 && b->busy; i++) {
+	for (unsigned i = 0; i < 80; i++) {
 		if (!a->busy)
 			stage_begin_read(a, 1, 0, 1);
-		stage_wait(c, 200 * NSEC_MSEC);
-	}
-	for (unsigned i = 0; i < 10; i++) {
-		if (!a->busy)
-			stage_begin_read(a, 1, 0, 1);
-		stage_wait(c, 200 * NSEC_MSEC);
+		stage_wait(c, 50 * NSEC_MSEC);
 	}
 	stage_end(c);
 }
@@ -134,7 +152,8 @@ void scenario_a10_fenced_reads(struct cluster *c)
 	stage_end(c);
 }
 
-/* A reader sleeps (SIGSTOP) through a takeover: the first thing it does when it wakes is to read. */
+/* A reader sleeps (SIGSTOP) while its nearest replica falls behind: the first thing it does when it
+ * wakes is to read. */
 void scenario_a10_paused(struct cluster *c)
 {
 	struct client *a, *b;
@@ -146,6 +165,8 @@ void scenario_a10_paused(struct cluster *c)
 	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0 && stage_read(b, 1, 0, 1) == 0, "read");
 	node_pause(b->n, c->w.now + 4 * NSEC_SEC);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "write while C sleeps");
 	stage_wait(c, 4 * NSEC_SEC - 1 - (c->w.now % NSEC_SEC));
 	b->n->paused_until = 0;
@@ -197,12 +218,13 @@ void scenario_a14(struct cluster *c)
 	a = stage_client(c, leader->site);
 	b = stage_client(c, other);
 	stage_expect(c, stage_create(b, 0) == 0, "create");
-	simnet_cut_site(&c->net, leader->site, true);
+	leave_behind(c, leader);
 	stage_begin_rename(b, 0, 1);
-	for (unsigned i = 0; i < 60 && b->busy; i++)
-		stage_wait(c, 20 * NSEC_MSEC);
-	stage_begin_lookup(a, 0);
-	stage_finish(a, 4 * NSEC_SEC);
+	for (unsigned i = 0; i < 80; i++) {
+		if (!a->busy)
+			stage_begin_lookup(a, i % 2);
+		stage_wait(c, 50 * NSEC_MSEC);
+	}
 	stage_end(c);
 }
 
@@ -226,7 +248,15 @@ void scenario_a15(struct cluster *c)
 	stage_end(c);
 }
 
-/* Power goes everywhere in the middle of large overwrites. */
+static void sync_slowly(struct cluster *c, nsec_t t)
+{
+	struct sim_disk_faults d = {.slow_sync_permille = t ? 1000 : 0, .slow_sync_ns = t, .tear_bytes = 512};
+
+	for (unsigned s = 1; s <= 3; s++)
+		sim_disk_set_faults(cluster_find(c, cluster_core_id(s, 0))->disk, &d);
+}
+
+/* Power goes everywhere in the middle of large overwrites, none of which is synced yet. */
 void scenario_a13(struct cluster *c)
 {
 	struct client *a;
@@ -237,10 +267,12 @@ void scenario_a13(struct cluster *c)
 	stage_expect(c, stage_open(a, 1) == 0, "open");
 	for (unsigned round = 0; round < 4; round++) {
 		stage_expect(c, stage_write(a, 1, 0, 32, true) == 0, "flushed write");
+		sync_slowly(c, 200 * NSEC_MSEC);
 		stage_begin_write(a, 1, 0, 32, true);
-		stage_wait(c, world_between(&c->w, STREAM_FAULT, 100 * 1000, 10 * NSEC_MSEC));
+		stage_wait(c, world_between(&c->w, STREAM_FAULT, NSEC_MSEC, 50 * NSEC_MSEC));
 		for (unsigned i = 0; i < c->nodes; i++)
 			node_crash(&c->node[i], true);
+		sync_slowly(c, 0);
 		for (unsigned i = 0; i < c->nodes; i++)
 			node_start(&c->node[i]);
 		a = stage_client(c, 1);
