@@ -98,6 +98,14 @@ bool op_fresh(const struct name_op *op, const struct node *n)
 	       session_shared_valid(v->session) && n->changing == 0 && n->changes == changes;
 }
 
+static void forget_whole(struct name_op *op)
+{
+	if (op->dir)
+		op->dir->whole = false;
+	if (op->other)
+		op->other->whole = false;
+}
+
 /* The requester's session ended: for a question that means to ask again, in the next session. What
  * became of a change is unknown, and it is never tried again (trap B5). */
 static void session_ended(struct name_op *op)
@@ -105,6 +113,8 @@ static void session_ended(struct name_op *op)
 	struct volume *v = op->v;
 	struct vol_req *req = op->req;
 
+	if (op->change)
+		forget_whole(op);
 	if (op->change || !req) {
 		op_end(op, -EIO);
 		return;

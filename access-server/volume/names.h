@@ -6,7 +6,10 @@
  * they never change and inode numbers are not reused.
  *
  * A reply is cached only if nothing overtook it: no recall of the inode since the question was
- * sent, no voiding of all shared leases, and no change of our own that touched the node. */
+ * sent, no voiding of all shared leases, and no change of our own that touched the node.
+ *
+ * Of a directory that was made here and kept leased since, all entries are known (`whole`): a name
+ * without an item is absent, and the lookup before each create asks nobody. */
 #pragma once
 
 #include "access-server/volume/parts.h"
@@ -15,7 +18,10 @@
 #define NAMES_BYTES_MAX (64u << 20)
 #define NAMES_DIRENTS_BYTES 65536 /* asked for at once, whatever the caller has room for */
 
-enum item_kind { ITEM_ENTRY = 1, ITEM_XATTR, ITEM_XATTR_LIST, ITEM_LINK, ITEM_DIRENTS };
+/* WHOLE only keeps the node of a directory without entries, for as long as there is room. */
+enum item_kind {
+	ITEM_ENTRY = 1, ITEM_XATTR, ITEM_XATTR_LIST, ITEM_LINK, ITEM_DIRENTS, ITEM_WHOLE,
+};
 
 struct node;
 
@@ -40,6 +46,7 @@ struct node {
 	uint64_t ino;
 	struct item *items;
 	bool leased;
+	bool whole;           /* while leased: no entries but those cached */
 	unsigned pins;        /* operations under way that will look at it again */
 	unsigned changing;    /* own changes under way */
 	uint64_t changes;     /* own changes begun or ended */
@@ -91,6 +98,10 @@ void node_unpin(struct volume *v, struct node *n);     /* frees it when empty */
 /* Drops all items but a symlink's target. */
 void node_drop(struct volume *v, struct node *n);
 void node_drop_kind(struct volume *v, struct node *n, enum item_kind kind);
+/* The node's lease was granted: what was fetched without one does not count. */
+void node_lease(struct volume *v, struct node *n);
+/* A new directory, leased: nothing is in it. */
+void node_begin_whole(struct volume *v, uint64_t ino);
 void names_drop_all(struct volume *v);
 void names_free_all(struct volume *v);
 

@@ -55,6 +55,8 @@ static void unlink_item(struct volume *v, struct item *i)
 {
 	struct names *nm = names_of(v);
 
+	if (i->key[8] == ITEM_WHOLE || (i->key[8] == ITEM_ENTRY && i->ino))
+		i->node->whole = false;
 	HASH_DEL(nm->items, i);
 	DL_DELETE(i->node->items, i);
 	DL_DELETE2(nm->lru, i, lru_prev, lru_next);
@@ -161,12 +163,29 @@ void node_drop(struct volume *v, struct node *n)
 {
 	struct item *i, *next;
 
-	n->leased = false;
+	n->leased = n->whole = false;
 	n->pins++;
 	DL_FOREACH_SAFE(n->items, i, next) {
 		if (i->key[8] != ITEM_LINK)
 			item_drop(v, i);
 	}
+	node_unpin(v, n);
+}
+
+void node_lease(struct volume *v, struct node *n)
+{
+	if (!n->leased)
+		node_drop_kind(v, n, ITEM_DIRENTS);
+	n->leased = true;
+}
+
+void node_begin_whole(struct volume *v, uint64_t ino)
+{
+	struct node *n = node_pin(v, ino);
+
+	node_lease(v, n);
+	n->whole = true;
+	item_put(v, n, ITEM_WHOLE, (struct span){0}, (struct span){0});
 	node_unpin(v, n);
 }
 

@@ -16,6 +16,7 @@ static struct item *set_entry(struct name_op *op, struct node *dir, struct span 
 	bool known = ino != NOT_KNOWN && dir->leased && op_fresh(op, dir);
 
 	node_drop_kind(v, dir, ITEM_DIRENTS);
+	dir->whole &= known;
 	kernel_until = MAX(kernel_until, i ? i->kernel_until : 0);
 	if (!known && kernel_until <= v->now) {
 		if (i)
@@ -53,17 +54,44 @@ static void send_change(struct name_op *op)
 	op_send(op);
 }
 
+/* The directory's lease, if the reply brings it: before the entries are set. True: it does. */
+static bool take_dir_lease(struct name_op *op, const struct msg_r_inode *r)
+{
+	if (!r->dir_meta || !op_fresh(op, op->dir))
+		return false;
+	node_lease(op->v, op->dir);
+	return true;
+}
+
+/* What was answered before the change is old; what the change's own reply says is not. */
+static void take_dir_attr(struct name_op *op, const struct msg_r_inode *r, bool leased)
+{
+	struct file *f = file_find(op->v, op->dir->ino);
+
+	touch_dirs(op);
+	if (!leased || !f || !f->have_attr)
+		return;
+	f->attr.nlink = r->dir_nlink;
+	f->size = f->attr.size = r->dir_size;
+	f->mtime = f->attr.mtime = r->dir_mtime;
+	f->ctime = f->attr.ctime = r->dir_ctime;
+	f->meta = true;
+}
+
 /* --- create --- */
 
 static void on_created(struct name_op *op, const struct msg_r_inode *r)
 {
 	struct vol_req *req = op->req;
+	bool leased = take_dir_lease(op, r);
 	struct item *i = set_entry(op, op->dir, op->name, r->ino, 0);
 	struct file *f;
 
-	touch_dirs(op);
+	take_dir_attr(op, r, leased);
 	f = r->lease == LEASE_EXCLUSIVE ? file_created_with_lease(op->v, r, op->seq)
 	                                : file_take_change(op->v, r, op->seq);
+	if (S_ISDIR(r->mode) && r->meta && f->meta)
+		node_begin_whole(op->v, r->ino);
 	if (!req) {
 		/* Nobody waited for it, so that the kernel knows neither the inode nor a handle. */
 		f->forgotten = true;
@@ -141,13 +169,15 @@ static void on_link(struct name_op *op, const struct msg *m)
 	struct vol_req *req = op->req;
 	struct item *i;
 	struct file *f;
+	bool leased;
 
 	if (m->type != MSG_TYPE_r_inode || r->status != STATUS_OK) {
 		op_end(op, r->status == STATUS_OK ? -EIO : vol_status_errno(r->status));
 		return;
 	}
+	leased = take_dir_lease(op, r);
 	i = set_entry(op, op->dir, op->name, r->ino, 0);
-	touch_dirs(op);
+	take_dir_attr(op, r, leased);
 	f = file_take_change(op->v, r, op->seq);
 	if (req) {
 		f->forgotten = false;
@@ -192,11 +222,13 @@ static void take_unlinked(struct name_op *op, const struct msg_r_inode *r)
 static void on_unlink(struct name_op *op, const struct msg *m)
 {
 	unsigned status = m->r_status.status;
+	bool inode = m->type == MSG_TYPE_r_inode;
+	bool leased = status == STATUS_OK && inode && take_dir_lease(op, &m->r_inode);
 
 	if (status == STATUS_OK) {
 		set_entry(op, op->dir, op->name, 0, 0);
-		touch_dirs(op);
-		if (m->type == MSG_TYPE_r_inode && m->r_inode.ino)
+		take_dir_attr(op, &m->r_inode, leased);
+		if (inode && m->r_inode.ino)
 			take_unlinked(op, &m->r_inode);
 	}
 	op_end(op, vol_status_errno(status));
@@ -233,8 +265,10 @@ static nsec_t kernel_until(struct name_op *op, struct node *dir, struct span nam
 }
 
 /* The kernel moves its own entries along, with what validity they had. */
-static void renamed(struct name_op *op, uint64_t other_ino)
+static void renamed(struct name_op *op, uint64_t other_ino, const struct msg *m)
 {
+	const struct msg_r_inode *r = &m->r_inode;
+	bool leased = m->type == MSG_TYPE_r_inode && !op->other && take_dir_lease(op, r);
 	nsec_t from = kernel_until(op, op->dir, op->name);
 	nsec_t to = kernel_until(op, new_dir(op), op->new_name);
 	bool exchange = op->ask.op_rename.flags & RENAME_EXCHANGE;
@@ -242,7 +276,7 @@ static void renamed(struct name_op *op, uint64_t other_ino)
 
 	set_entry(op, new_dir(op), op->new_name, op->moved ? op->moved : NOT_KNOWN, from);
 	set_entry(op, op->dir, op->name, left, to);
-	touch_dirs(op);
+	take_dir_attr(op, r, leased);
 	if (op->moved) {
 		struct node *n = node_find(op->v, op->moved);
 
@@ -258,7 +292,7 @@ static void on_rename(struct name_op *op, const struct msg *m)
 	bool replaced = m->type == MSG_TYPE_r_inode && r->ino != 0;
 
 	if (m->r_status.status == STATUS_OK) {
-		renamed(op, replaced ? r->ino : 0);
+		renamed(op, replaced ? r->ino : 0, m);
 		if (replaced)
 			take_unlinked(op, r);
 	}

@@ -10,7 +10,7 @@ static struct item *cache_entry(struct name_op *op, const struct msg_r_inode *r,
 
 	if (!r->meta || !op_fresh(op, op->dir))
 		return NULL;
-	op->dir->leased = true;
+	node_lease(op->v, op->dir);
 	i = item_put(op->v, op->dir, ITEM_ENTRY, op->name, (struct span){0});
 	i->ino = ino;
 	return i;
@@ -61,11 +61,29 @@ static bool lookup_cached(struct volume *v, struct vol_req *req)
 	return true;
 }
 
+static bool is_dots(struct span name)
+{
+	return name.len <= 2 && memcmp(name.p, "..", name.len) == 0;
+}
+
+/* A directory of which all entries are cached has no other. */
+static bool lookup_absent(struct volume *v, struct vol_req *req)
+{
+	struct node *n = node_find(v, req->ino);
+
+	if (!n || !n->whole || !node_usable(v, n) || is_dots(req->name) ||
+	    item_find(v, req->ino, ITEM_ENTRY, req->name))
+		return false;
+	names_tell_entry(v, req, item_put(v, n, ITEM_ENTRY, req->name, (struct span){0}));
+	vol_complete(v, req, -ENOENT);
+	return true;
+}
+
 void names_lookup(struct volume *v, struct vol_req *req)
 {
 	struct name_op *op;
 
-	if (lookup_cached(v, req))
+	if (lookup_cached(v, req) || lookup_absent(v, req))
 		return;
 	op = op_new(v, req, on_lookup);
 	op->dir = node_pin(v, req->ino);

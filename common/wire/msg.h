@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -292,8 +292,12 @@ enum status {
 
 #define MSG_R_STATUS(X) REPLY_FIELDS(X)
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the
- * directory): it may be cached until recalled. lease: enum lease_mode granted on the data. */
-#define MSG_R_INODE(X) REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X)
+ * directory): it may be cached until recalled. lease: enum lease_mode granted on the data.
+ * dir_meta = 1, in answers to changes of a name: the same lease on the directory, whose attributes
+ * just after this change follow. */
+#define MSG_R_INODE(X) \
+	REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X) \
+	X(u8, dir_meta) X(u32, dir_nlink) X(u64, dir_size) X(u64, dir_mtime) X(u64, dir_ctime)
 #define MSG_R_BYTES(X) REPLY_FIELDS(X) X(u8, meta) X(u64, next) X(span, bytes)
 #define MSG_R_SESSION(X) \
 	REPLY_FIELDS(X) X(u64, given) X(u32, session_ms) X(u32, margin_ms) X(u64, map) \

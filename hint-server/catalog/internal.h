@@ -23,7 +23,7 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 #define SERVER_PAST_BOOTS 8
 #define SWEEP_DEFAULT 1024
 #define COOKIE_FIRST 3 /* 0: start, 1: after ".", 2: after ".." */

@@ -450,6 +450,39 @@ void requests_submit(struct hint *h)
 /* --- applied --- */
 
 /* What the reply grants beyond the catalog's own word. */
+/* The one directory in which the change added, removed or replaced an entry; 0: none, or two. */
+static uint64_t changed_dir(const struct msg *op)
+{
+	switch ((unsigned)op->type) {
+	case MSG_TYPE_op_create:
+		return op->op_create.dir;
+	case MSG_TYPE_op_link:
+		return op->op_link.dir;
+	case MSG_TYPE_op_unlink:
+		return op->op_unlink.dir;
+	case MSG_TYPE_op_rename:
+		return op->op_rename.dir == op->op_rename.new_dir ? op->op_rename.dir : 0;
+	default:
+		return 0;
+	}
+}
+
+/* Who changes a directory asks for its attributes next. */
+static void grant_dir(struct hint *h, struct sess *s, const struct msg *op, struct msg_r_inode *r)
+{
+	uint64_t dir = changed_dir(op);
+	struct catalog_inode i;
+
+	if (!dir || !lease_may_grant(h, s, dir) || !catalog_inode(h->catalog, dir, &i) ||
+	    !lease_grant(h, s, dir, RECALL_META))
+		return;
+	r->dir_meta = 1;
+	r->dir_nlink = i.fields.nlink;
+	r->dir_size = i.fields.size;
+	r->dir_mtime = i.fields.mtime;
+	r->dir_ctime = i.fields.ctime;
+}
+
 static void grant_with_reply(struct hint *h, const struct msg *op, struct msg *reply)
 {
 	struct sess *s = sess_find(h, op->q_statfs.session);
@@ -470,6 +503,8 @@ static void grant_with_reply(struct hint *h, const struct msg *op, struct msg *r
 			reply->r_inode.meta = lease_grant(h, s, i.fields.ino, RECALL_META);
 	}
 }
+	if (reply->type == MSG_TYPE_r_inode)
+		grant_dir(h, s, op, &reply->r_inode);
 
 void requests_applied(struct hint *h, uint64_t index, const struct msg *op,
                       struct catalog_reply *reply)

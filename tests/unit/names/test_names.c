@@ -190,6 +190,86 @@ Test(names, a_reply_overtaken_by_our_own_change_is_not_remembered)
 	       "done lookup: 6 known\n");
 }
 
+static void make_dir(void)
+{
+	know(1, "d", 0, 0);
+	create(1, "d", DIR_MODE, VOL_F_EXCL);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 6, DIR_MODE, true);
+	settle();
+	w.len = 0;
+	w.trace[0] = '\0';
+}
+
+/* What is in a directory that was made here is known: nobody is asked before a create in it. */
+Test(names, all_entries_of_a_directory_made_here_are_known)
+{
+	make_dir();
+	lookup(6, "f");
+	expect("done lookup: No such file or directory\n");
+	create(6, "f", DIR_MODE, VOL_F_EXCL);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 7, DIR_MODE, true);
+	settle();
+	lookup(6, "f");
+	lookup(6, "g");
+	expect("ask create 6/f lease 0\n"
+	       "done create: 7 known\n"
+	       "done lookup: 7 known\n"
+	       "done lookup: No such file or directory\n");
+}
+
+Test(names, after_a_recall_a_directory_made_here_is_like_any_other)
+{
+	make_dir();
+	recall_meta(6, 77);
+	pass(5 * NSEC_MSEC);
+	know(6, "other", 0, 0);
+	lookup(6, "f");
+	expect("ask lookup 6/f\n");
+}
+
+/* The lease on the new directory was recalled before we heard that we have it. */
+Test(names, a_recall_that_overtakes_the_mkdir_counts)
+{
+	know(1, "d", 0, 0);
+	create(1, "d", DIR_MODE, VOL_F_EXCL);
+	recall_meta(6, 77);
+	pass(5 * NSEC_MSEC);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 6, DIR_MODE, true);
+	settle();
+	w.len = 0;
+	lookup(6, "f");
+	expect("ask lookup 6/f\n");
+}
+
+/* Two changes of our own at once: which came first is not known here. */
+Test(names, the_directorys_attributes_come_with_a_change_that_was_alone)
+{
+	make_dir();
+	plain(VOL_GETATTR, 6, 0, 0);
+	w.dir_size = 1;
+	create(6, "f", DIR_MODE, VOL_F_EXCL);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 7, DIR_MODE, true);
+	settle();
+	plain(VOL_GETATTR, 6, 0, 0);
+	expect("done getattr: size 0\n"
+	       "ask create 6/f lease 0\n"
+	       "done create: 7 known\n"
+	       "done getattr: size 1\n");
+	create(6, "g", DIR_MODE, VOL_F_EXCL);
+	create(6, "h", DIR_MODE, VOL_F_EXCL);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 8, DIR_MODE, true);
+	answer_inode(MSG_TYPE_op_create, STATUS_OK, 9, DIR_MODE, true);
+	settle();
+	plain(VOL_GETATTR, 6, 0, 0);
+	lookup(6, "i");
+	expect("ask create 6/g lease 0\n"
+	       "ask create 6/h lease 0\n"
+	       "done create: 8\n"
+	       "done create: 9\n"
+	       "ask q_inode\n"
+	       "ask lookup 6/i\n");
+}
+
 Test(names, rename_moves_the_entry)
 {
 	know(1, "a", 5, DIR_MODE);

@@ -289,6 +289,10 @@ void answer_inode(enum msg_type type, enum status status, uint64_t ino, uint32_t
 	m.r_inode.nlink = 1;
 	m.r_inode.meta = meta;
 	m.r_inode.block_shift = 22;
+	if (type >= MSG_TYPE_op_session && w.dir_size) {
+		m.r_inode.dir_meta = 1;
+		m.r_inode.dir_size = w.dir_size;
+	}
 	receive(&m);
 }
 
@@ -352,7 +356,7 @@ static void on_done(struct vol_req *r)
 		[VOL_LINK] = "link", [VOL_GETXATTR] = "getxattr", [VOL_SETXATTR] = "setxattr",
 		[VOL_LISTXATTR] = "listxattr", [VOL_READLINK] = "readlink", [VOL_SETLK] = "setlk",
 		[VOL_GETLK] = "getlk", [VOL_FLUSH] = "flush", [VOL_CLOSE] = "close",
-		[VOL_STATFS] = "statfs", [VOL_OPEN] = "open",
+		[VOL_STATFS] = "statfs", [VOL_OPEN] = "open", [VOL_GETATTR] = "getattr",
 	};
 
 	if (r->out_handle)
@@ -364,6 +368,8 @@ static void on_done(struct vol_req *r)
 		    r->entry_valid > 0 ? " known" : "");
 	else if (r->op == VOL_READDIR || r->op == VOL_GETXATTR || r->op == VOL_READLINK)
 		say("done %s: %u bytes", names[r->op], r->out.len);
+	else if (r->op == VOL_GETATTR)
+		say("done getattr: size %" PRIu64, r->attr.size);
 	else
 		say("done %s", names[r->op]);
 }
