@@ -149,6 +149,7 @@ enum status {
 	M(op_lock, 111, MSG_LOCK) /* -> r_status; type F_UNLCK unlocks */ \
 	M(op_orphan_gone, 112, MSG_INOS) /* leader only: nobody has them open */ \
 	M(op_map, 113, MSG_OP_MAP) /* a core server's registration changes the map */ \
+	M(op_shown, 114, MSG_OP_SHOWN) /* leader only: what core servers' heartbeats showed */ \
 	/* --- catalog: replies --- */ \
 	M(r_status, 130, MSG_R_STATUS) \
 	M(r_inode, 131, MSG_R_INODE) \
@@ -289,6 +290,8 @@ enum status {
 	OP_FIELDS(X) X(u64, ino) X(u64, owner) X(u64, start) X(u64, end) X(u32, pid) X(u8, type) \
 	X(u8, flavour) X(u8, wait)
 #define MSG_OP_MAP(X) OP_FIELDS(X) X(u32, server) X(u64, map)
+/* shown: per core server u32 server, u64 boot, u64 start, u64 journal (as in heartbeats). */
+#define MSG_OP_SHOWN(X) OP_FIELDS(X) X(span, shown)
 
 #define MSG_R_STATUS(X) REPLY_FIELDS(X)
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the

@@ -21,6 +21,7 @@
 #define CATALOG_XATTR_NAMES_BYTES_MAX 65536   /* of one inode, as listxattr shows them */
 #define CATALOG_XATTR_VALUES_BYTES_MAX (1u << 20)
 #define CATALOG_RECLAIM_LOCK_BYTES 30         /* op_reclaim.locks: see struct catalog_lock */
+#define CATALOG_SHOWN_BYTES 28                /* op_shown.shown, per server */
 
 struct catalog;
 
@@ -90,8 +91,8 @@ void catalog_abort(struct catalog *c);
  * INVALID. Entries at or below catalog_applied() are skipped: reply type 0.
  *
  * Exactly once: op.session's slot remembers seq and reply; the same seq again gives the same reply
- * and changes nothing, an older one INVALID. op_session, op_session_end, op_orphan_gone and op_map
- * use no slot (session 0, slot 0xffff); they are idempotent by themselves.
+ * and changes nothing, an older one INVALID. op_session, op_session_end, op_orphan_gone, op_map
+ * and op_shown use no slot (session 0, slot 0xffff); they are idempotent by themselves.
  *
  * Statuses of note, beyond the obvious:
  *   op_lease      BUSY: another session holds it exclusively (recall first). A request for SHARED
@@ -163,7 +164,7 @@ struct catalog_server {
 	uint8_t flags;
 	uint16_t site;                  /* 0: none known */
 	char addr[ADDR_TEXT_MAX];
-	uint64_t boot, start, journal;  /* as last registered */
+	uint64_t boot, start, journal;  /* as registered last, or shown since (op_shown) */
 	uint64_t total;
 	uint64_t complete_from;         /* core: highest file id given when its disk was new */
 	session_id_t session;           /* 0: none */

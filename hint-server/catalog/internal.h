@@ -206,7 +206,7 @@ typedef enum status catalog_op(struct catalog *c, const struct msg *op,
                                struct catalog_reply *reply);
 
 catalog_op op_session, op_session_end, op_create, op_link, op_unlink, op_rename, op_setattr,
-	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_map;
+	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_map, op_shown;
 
 /* Ends a session that exists: leases become unclean, locks drop, slots go. */
 void session_end(struct catalog *c, const struct session_record *s);

@@ -5,6 +5,7 @@
  *   requests.c   requests of sessions on the leader, from arrival to reply
  *   queries.c    answers to questions
  *   sessions.c   liveness; leases.c: shared leases, recalls; orphans.c: open-but-unlinked files
+ *   shown.c      core servers' journal positions, to notice those that forget
  *   status.c     JSON for `distcloud`; admin.c: its verbs */
 #pragma once
 
@@ -29,6 +30,7 @@
 #define LATE_MAX (100 * NSEC_MSEC)      /* a tick later than this shifts all deadlines */
 
 struct request;
+struct shown;
 
 /* A session as the leader sees it: volatile. */
 struct sess {
@@ -102,14 +104,6 @@ struct request {
 	uint64_t name[NAMES_MAX];       /* hashes of (directory, name) */
 	uint64_t attr_id;               /* a holder was asked for attributes */
 	nsec_t attr_resend_at;
-};
-
-/* The furthest a core server's heartbeats showed it: who shows less later was rolled back (A8b). The
- * catalog remembers what was registered; this is newer, and gone with the leadership. */
-struct shown {
-	UT_hash_handle hh;
-	server_id_t server;
-	uint64_t boot, start, journal;
 };
 
 struct beat {                           /* a heartbeat that waits for its round */
@@ -187,7 +181,9 @@ struct hint {
 	nsec_t grace_until;             /* shared leases of the previous leader may live until then */
 	struct read_index reads;
 	struct sess *sessions;
-	struct shown *shown;
+	struct shown *shown;            /* of this leadership */
+	bool shown_due, shown_logging;
+	nsec_t shown_next;
 	struct ilease *ileases;
 	struct hold *recalled;
 	struct ilease *ex_recalled;
@@ -252,13 +248,20 @@ void sess_end(struct hint *h, struct sess *s);           /* proposes its end, on
 void sessions_load(struct hint *h);                      /* all of the catalog, with a full T */
 void sessions_clear(struct hint *h);
 void sessions_shift(struct hint *h, nsec_t late);
-/* True if this registration of a core server shows less than its heartbeats did. */
-bool shown_more(struct hint *h, const struct msg_op_session *op);
 void beats_arrive(struct hint *h, const struct msg *m);
 void beats_run(struct hint *h);
 /* Sum over live core servers, as of their last heartbeats. */
 void sessions_space(const struct hint *h, uint64_t *total, uint64_t *free);
 const struct sess *sessions_of_server(const struct hint *h, server_id_t server);
+
+/* --- shown.c --- */
+/* A core server's heartbeat: false while what it shows is not remembered by the catalog yet. */
+bool shown_note(struct hint *h, const struct catalog_session *c, const struct beat *b);
+void shown_log(struct hint *h);                          /* proposes what rose, when it is time */
+void shown_logged(struct hint *h);                       /* ... and that was applied */
+/* True if this registration of a core server shows less than its heartbeats did. */
+bool shown_more(struct hint *h, const struct msg_op_session *op);
+void shown_clear(struct hint *h);
 
 /* --- leases.c --- */
 struct ilease *lease_get(struct hint *h, uint64_t ino);  /* made when new */

@@ -18,7 +18,7 @@
 
 bool requests_is_change(unsigned type)
 {
-	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_map;
+	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_shown;
 }
 
 bool requests_is_query(unsigned type)
@@ -140,7 +140,8 @@ static bool from_outside(unsigned type)
 {
 	return requests_is_query(type) ||
 	       (requests_is_change(type) && type != MSG_TYPE_op_session_end &&
-	        type != MSG_TYPE_op_orphan_gone && type != MSG_TYPE_op_map);
+	        type != MSG_TYPE_op_orphan_gone && type != MSG_TYPE_op_map &&
+	        type != MSG_TYPE_op_shown);
 }
 
 void requests_arrive(struct hint *h, const struct msg *m)
@@ -515,6 +516,8 @@ void requests_applied(struct hint *h, uint64_t index, const struct msg *op,
 	if (op->type == MSG_TYPE_op_session && reply->m.type == MSG_TYPE_r_session &&
 	    given->status == STATUS_OK)
 		sess_add(h, given->given, op->op_session.server, op->op_session.kind);
+	if (op->type == MSG_TYPE_op_shown)
+		shown_logged(h);
 	if (op->type == MSG_TYPE_op_lock) {
 		lock_wait_forget(h, op->op_lock.session, op->op_lock.ino, op->op_lock.owner);
 		if (op->op_lock.wait && reply->m.r_status.status == STATUS_AGAIN)

@@ -74,48 +74,6 @@ void sessions_load(struct hint *h)
 		sess_add(h, s.id, s.server, s.kind);
 }
 
-/* --- core servers that forget --- */
-
-static void note_shown(struct hint *h, const struct catalog_session *c, const struct msg_heartbeat *hb)
-{
-	server_id_t server = c->server;
-	struct shown *s;
-
-	HASH_FIND(hh, h->shown, &server, sizeof(server), s);
-	if (!s) {
-		s = mem_new(sizeof(*s));
-		s->server = server;
-		HASH_ADD(hh, h->shown, server, sizeof(s->server), s);
-	}
-	s->boot = c->boot;
-	s->start = MAX(s->start, hb->start);
-	s->journal = MAX(s->journal, hb->journal);
-}
-
-static void shown_forget(struct hint *h, struct shown *s)
-{
-	HASH_DEL(h->shown, s);
-	mem_free(s);
-}
-
-bool shown_more(struct hint *h, const struct msg_op_session *op)
-{
-	struct shown *s;
-
-	HASH_FIND(hh, h->shown, &op->server, sizeof(op->server), s);
-	/* A process forgets nothing while it lives: its registration may only be late. */
-	if (!s || op->kind != SERVER_CORE || op->boot == s->boot)
-		return false;
-	if (op->start <= 1) { /* a new disk, which knows that it knows nothing */
-		if (s->start > 1 || op->journal < s->journal)
-			shown_forget(h, s);
-		return false;
-	}
-	return op->start < s->start || op->journal < s->journal;
-}
-
-/* --- */
-
 void sessions_clear(struct hint *h)
 {
 	struct sess *s, *tmp;
@@ -131,8 +89,7 @@ void sessions_clear(struct hint *h)
 		mem_free(b);
 	}
 	h->n_beats = 0;
-	while (h->shown)
-		shown_forget(h, h->shown);
+	shown_clear(h);
 }
 
 /* This server slept: nobody else is to blame for what came due meanwhile (trap B4). */
@@ -178,24 +135,25 @@ static void answer(struct hint *h, const struct beat *b, enum status status, str
 	relay_reply(h, &m, &to);
 }
 
-/* Its round is confirmed: what does this session deserve? */
-static void judge(struct hint *h, const struct beat *b)
+/* Its round is confirmed: what does this session deserve? False: that has to wait. */
+static bool judge(struct hint *h, const struct beat *b)
 {
 	struct catalog_session c;
 	struct sess *s = sess_find(h, b->hb.session);
 
 	if (!catalog_session(h->catalog, b->hb.session, &c) || c.server != b->from || !s) {
 		answer(h, b, STATUS_NO_SESSION, NULL);
-		return;
+		return true;
 	}
 	s->stats = b->hb;
 	if (s->ending || lease_overdue(h, s))
-		return;
-	if (s->kind == SERVER_CORE)
-		note_shown(h, &c, &b->hb);
+		return true;
+	if (s->kind == SERVER_CORE && !shown_note(h, &c, b))
+		return false;
 	if (sess_lapsed(h, s))
 		h->dirty = true; /* revived */
 	answer(h, b, STATUS_OK, s);
+	return true;
 }
 
 static void beat_free(struct hint *h, struct beat *b)
@@ -238,9 +196,10 @@ void beats_run(struct hint *h)
 		if (!blind && (b->round > h->reads.confirmed ||
 		               catalog_applied(h->catalog) < b->commit))
 			break;
-		judge(h, b);
-		beat_free(h, b);
+		if (judge(h, b))
+			beat_free(h, b);
 	}
+	shown_log(h);
 }
 
 /* --- what heartbeats tell --- */

@@ -186,6 +186,37 @@ Test(catalog_sessions, a_core_server_that_shows_less_is_refused)
 	cr_assert_eq(server(1).journal, 900);
 }
 
+static enum status show(server_id_t id, uint64_t boot, uint64_t start, uint64_t journal)
+{
+	uint8_t bytes[CATALOG_SHOWN_BYTES];
+	struct msg op = {
+		.type = MSG_TYPE_op_shown,
+		.op_shown = {.slot = 0xffff, .shown = {bytes, sizeof(bytes)}},
+	};
+
+	put_u32le(bytes, id);
+	put_u64le(bytes + 4, boot);
+	put_u64le(bytes + 12, start);
+	put_u64le(bytes + 20, journal);
+	return apply(&op);
+}
+
+Test(catalog_sessions, what_heartbeats_showed_is_remembered)
+{
+	struct msg bad = {.type = MSG_TYPE_op_shown, .op_shown = {.shown = text("odd")}};
+
+	cr_assert_eq(register_core(1, 2001, 5, 900), STATUS_OK);
+	cr_assert_eq(show(1, 2001, 5, 1000), STATUS_OK);
+	cr_assert_eq(show(1, 2001, 5, 950), STATUS_OK, "late");
+	cr_assert_eq(server(1).journal, 1000);
+	cr_assert_eq(register_core(1, 2002, 6, 999), STATUS_DISK);
+	cr_assert_eq(register_core(1, 2002, 6, 1000), STATUS_OK);
+	cr_assert_eq(show(1, 2001, 5, 2000), STATUS_OK);
+	cr_assert_eq(server(1).journal, 1000, "a life that is over shows nothing more");
+	cr_assert_eq(show(99, 1, 1, 1), STATUS_OK, "nobody");
+	cr_assert_eq(apply(&bad), STATUS_INVALID);
+}
+
 Test(catalog_sessions, a_new_disk_knows_that_it_knows_nothing)
 {
 	uint64_t f;

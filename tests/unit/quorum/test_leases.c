@@ -533,3 +533,28 @@ Test(leases, a_disk_that_went_back_gets_no_session)
 	core->journal = 0;
 	cr_assert_eq(rig_register(&g, 3), STATUS_OK);
 }
+
+/* ... and nobody who could have forgotten what they showed is the only one to know. */
+Test(leases, a_disk_that_went_back_is_known_to_later_leaders)
+{
+	uint64_t ino;
+	struct rig_client *core = &g.client[3];
+	unsigned answered;
+
+	start_with_file(&ino);
+	rig_run(&g, NSEC_SEC);
+	core->journal = 50;
+	answered = core->answered;
+	while (core->answered < answered + 2)
+		rig_run(&g, 50 * NSEC_MSEC);
+	core->beating = false;
+	for (unsigned i = 0; i < g.hints; i++)
+		rig_kill(&g, i);
+	for (unsigned i = 0; i < g.hints; i++)
+		rig_start(&g, i);
+	core->start = 2;
+	core->journal = 49;
+	cr_assert_eq(rig_register(&g, 3), STATUS_DISK);
+	core->journal = 50;
+	cr_assert_eq(rig_register(&g, 3), STATUS_OK);
+}
