@@ -450,7 +450,6 @@ void requests_submit(struct hint *h)
 
 /* --- applied --- */
 
-/* What the reply grants beyond the catalog's own word. */
 /* The one directory in which the change added, removed or replaced an entry; 0: none, or two. */
 static uint64_t changed_dir(const struct msg *op)
 {
@@ -484,6 +483,7 @@ static void grant_dir(struct hint *h, struct sess *s, const struct msg *op, stru
 	r->dir_ctime = i.fields.ctime;
 }
 
+/* What the reply grants beyond the catalog's own word. */
 static void grant_with_reply(struct hint *h, const struct msg *op, struct msg *reply)
 {
 	struct sess *s = sess_find(h, op->q_statfs.session);
@@ -503,9 +503,9 @@ static void grant_with_reply(struct hint *h, const struct msg *op, struct msg *r
 		    (!i.holder || i.holder == s->id) && !i.unclean)
 			reply->r_inode.meta = lease_grant(h, s, i.fields.ino, RECALL_META);
 	}
-}
 	if (reply->type == MSG_TYPE_r_inode)
 		grant_dir(h, s, op, &reply->r_inode);
+}
 
 void requests_applied(struct hint *h, uint64_t index, const struct msg *op,
                       struct catalog_reply *reply)
