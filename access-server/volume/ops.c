@@ -8,12 +8,10 @@
 #define SUID_BITS 06000u
 #define HANDLES_MAX (1u << 20)
 
-/* Steps of a SETATTR. */
-enum { STEP_SIZE, STEP_TIMES, STEP_CATALOG };
-
-/* Steps of a GETATTR. Nobody knows the size of a file whose writer died before it is recovered,
- * and a lease is how one recovers. */
-enum { STEP_ASKED_FREE, STEP_ASKED_HELD, STEP_RECOVER };
+/* Steps of a SETATTR, then those of a GETATTR: a SETATTR ends with one, and must not start over when
+ * that has to ask again, or it would cut what was written since. Nobody knows the size of a file
+ * whose writer died before it is recovered, and a lease is how one recovers. */
+enum { STEP_SIZE, STEP_TIMES, STEP_CATALOG, STEP_ASKED_FREE, STEP_ASKED_HELD, STEP_RECOVER };
 
 enum need op_need(const struct file *f, const struct vol_req *req)
 {
@@ -25,6 +23,8 @@ enum need op_need(const struct file *f, const struct vol_req *req)
 	case VOL_SETATTR:
 		if (!file_regular(f))
 			return NEED_NOTHING;
+		if (step == STEP_RECOVER)
+			return NEED_SHARED;
 		if (step <= STEP_SIZE && (req->valid & VOL_ATTR_SIZE))
 			return NEED_EXCLUSIVE;
 		return step <= STEP_TIMES && (req->valid & SETATTR_TIMES) ? NEED_EXCLUSIVE : NEED_NOTHING;
@@ -72,8 +72,13 @@ static void on_inode(struct file *f, struct vol_req *req, const struct msg *m, u
 		file_take_inode(f->v, &m->r_inode, seq);
 	if (!req)
 		return;
+	/* No answer: what is known here may be older than the question. */
+	if (!m || m->r_status.status == STATUS_BUSY) {
+		file_requeue(f, req);
+		return;
+	}
 	memcpy(&then, rs(req)->names, sizeof(then));
-	if (!m || m->r_status.status == STATUS_OK || m->r_status.status == STATUS_BUSY) {
+	if (m->r_status.status == STATUS_OK) {
 		then(f, req);
 		return;
 	}
@@ -174,6 +179,8 @@ bool setattr_try(struct file *f, struct vol_req *req)
 	struct req_state *s = rs(req);
 	unsigned catalog = req->valid & SETATTR_CATALOG;
 
+	if (s->step > STEP_CATALOG)
+		return getattr_try(f, req); /* all is done but the answer */
 	if (s->step == STEP_SIZE && (req->valid & VOL_ATTR_SIZE)) {
 		if (!file_regular(f)) {
 			vol_complete(f->v, req, -EISDIR);

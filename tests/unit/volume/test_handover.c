@@ -1,5 +1,6 @@
 /* Leases: recall, release, the end of a session. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 
 #include "tests/unit/volume/world.h"
 
@@ -134,4 +135,80 @@ Test(volume_handover, interrupted_requests_end)
 	vol_interrupt(w.volume, read);
 	settle();
 	cr_assert_eq(rc_of(read), -EINTR);
+}
+
+/* A lock outlives the lease it was taken beside: of the lease nothing is reclaimed, so that the lock
+ * alone decides whether the handle is lost. */
+Test(volume_handover, locks_are_reclaimed_without_a_lease)
+{
+	uint64_t h = opened();
+	struct vol_req *lock = op(VOL_GETATTR, h);
+
+	writes(h, 0, 4096, 1, 0);
+	ack(11);
+	ack(21);
+	ack(31);
+	recall(LEASE_NONE, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		settle();
+		ack(11);
+		ack(21);
+		ack(31);
+	}
+	settle();
+	lock->op = VOL_SETLK;
+	lock->lock.owner = 5;
+	lock->lock.type = F_WRLCK;
+	again(lock);
+	cr_assert_eq(rc_of(lock), 0);
+	w.reclaimed = 99;
+	session_ends();
+	cr_assert_eq(w.reclaimed, 0);
+}
+
+/* What is known here may be older than the question: no answer is no answer. */
+Test(volume_handover, refused_question_is_asked_again)
+{
+	struct vol_req *stat;
+	uint64_t h;
+
+	w.state = INODE_CLEAN;
+	h = opened();
+	w.size = 8192;
+	w.busy = 3;
+	stat = op(VOL_GETATTR, h);
+	pass(50 * NSEC_MSEC);
+	cr_assert_eq(rc_of(stat), 0);
+	cr_assert_eq(stat->attr.size, 8192);
+}
+
+/* The cut of a SETATTR is made once, however often its attributes have to be asked for. */
+Test(volume_handover, truncate_is_not_repeated)
+{
+	uint64_t h = opened();
+	struct vol_req *cut = op(VOL_GETATTR, h);
+
+	w.state = INODE_CLEAN;
+	writes(h, 0, 4096, 1, 0);
+	w.no_inode = true;
+	cut->op = VOL_SETATTR;
+	cut->valid = VOL_ATTR_SIZE;
+	cut->size = 0;
+	again(cut);
+	recall(LEASE_NONE, 3);
+	for (unsigned i = 0; i < 40; i++) {
+		ack(11);
+		ack(21);
+		ack(31);
+		settle();
+	}
+	w.size = 0;
+	inode_answered(); /* the lease went meanwhile: asked again */
+	cr_assert_eq(rc_of(cut), PENDING_RC);
+	w.epoch = 2;
+	cr_assert_eq(rc_of(writes(h, 0, 4096, 2, 0)), 0);
+	inode_answered(); /* ... and came back */
+	inode_answered();
+	cr_assert_eq(rc_of(cut), 0);
+	cr_assert_eq(cut->attr.size, 4096);
 }

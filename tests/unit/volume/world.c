@@ -95,6 +95,7 @@ static void put_inode(struct msg_r_inode *r)
 	r->site1 = w.site[1];
 	r->site2 = w.site[2];
 	r->block_shift = 16;
+	r->state = w.state;
 }
 
 static void give_map(struct msg *reply)
@@ -168,17 +169,27 @@ static void leader(const struct msg *m)
 		give_map(&reply);
 		break;
 	case MSG_TYPE_q_inode:
+		if (w.no_inode) {
+			w.inode_asked = *m;
+			return;
+		}
 		reply.type = MSG_TYPE_r_inode;
 		put_inode(&reply.r_inode);
+		if (w.busy && w.busy--)
+			reply = (struct msg){.type = MSG_TYPE_r_status, .id = m->id, .r_status.status = STATUS_BUSY};
 		break;
 	case MSG_TYPE_op_lease:
 	case MSG_TYPE_op_reclaim:
+		if (m->type == MSG_TYPE_op_reclaim)
+			w.reclaimed = m->op_reclaim.epoch;
 		say("%s mode=%u", msg_type_name(m->type), m->type == MSG_TYPE_op_lease ? m->op_lease.mode : 0u);
 		leader_lease(m, &reply);
 		break;
 	case MSG_TYPE_op_release:
 		say("release to=%u clean=%u size=%" PRIu64 " stale=%u", m->op_release.to, m->op_release.clean,
 		    m->op_release.size, m->op_release.stale.len / 17);
+		if (w.no_release)
+			return;
 		break;
 	case MSG_TYPE_recall_ack:
 		say("recall_ack id=%" PRIu64, m->recall_ack.id);
@@ -195,6 +206,18 @@ static void leader(const struct msg *m)
 	reply.r_status.slot = m->op_lease.slot;
 	reply.r_status.seq = m->op_lease.seq;
 	from(HINT, &reply);
+}
+
+void inode_answered(void)
+{
+	struct msg m = w.inode_asked;
+
+	cr_assert_eq(m.type, MSG_TYPE_q_inode, "nobody asked");
+	w.inode_asked.type = 0;
+	w.no_inode = false;
+	leader(&m);
+	w.no_inode = true;
+	settle();
 }
 
 /* --- core servers --- */

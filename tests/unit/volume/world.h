@@ -28,6 +28,12 @@ struct world {
 	uint64_t size;           /* in it */
 	bool recover;            /* in it */
 	bool lost;               /* op_reclaim is refused */
+	uint8_t state;           /* of the inode */
+	bool no_release;         /* op_release stays without answer */
+	bool no_inode;           /* q_inode waits for inode_answered() */
+	unsigned busy;           /* so many q_inode are refused first */
+	struct msg inode_asked;
+	uint64_t reclaimed;      /* the epoch that op_reclaim named last */
 	bool full;               /* no server grants space */
 	bool down[40];           /* sends to the server fail */
 	bool quiet;              /* reads, lists, seals are not answered by themselves */
@@ -64,6 +70,7 @@ void answer(const struct msg *request, struct msg *reply); /* from the server it
 struct msg *asked(enum msg_type type, server_id_t s);      /* oldest open one; NULL: none */
 void recall(enum lease_mode to, uint64_t id);
 void session_ends(void);         /* and a new one begins */
+void inode_answered(void);       /* as the file is now */
 
 /* The file is known and granted; a handle of it. */
 uint64_t opened(void);
