@@ -120,23 +120,28 @@ void file_set_placement(struct file *f)
 		f->map = maps_get(f->v, f->attr.map);
 }
 
-static struct file *take(struct volume *v, const struct msg_r_inode *r, bool late)
+/* `change`: the answer to a change of our own, which no lease of ours keeps away. */
+static struct file *take(struct volume *v, const struct msg_r_inode *r, bool late, bool change)
 {
 	struct file *f = file_get(v, r->ino);
+	bool leases = session_shared_valid(v->session) || VOL_BUG(v, VOLUME_BUG_SERVES_LAPSED);
 
-	/* An older answer that was overtaken by a change: what we have is newer. */
-	if (late && f->meta)
+	/* An older answer that was overtaken, by a change or by the one that brought the lease: what
+	 * we have is newer, nobody changes it without recalling the lease. */
+	if (f->meta && (late || (!change && !r->meta && leases)))
 		return f;
 	f->attr = *r;
 	f->have_attr = true;
-	if (f->lease != LEASE_EXCLUSIVE && f->phase != PHASE_RELEASE) {
+	/* Under a lease nobody else changes size and times. */
+	if (f->lease == LEASE_NONE && f->phase != PHASE_RELEASE) {
 		f->size = r->size;
 		f->atime = r->atime;
 		f->mtime = r->mtime;
 		f->ctime = r->ctime;
 	}
 	file_set_placement(f);
-	if (late)
+	/* Without validity the leader forgets again what it granted, and need not say so. */
+	if (late || !leases)
 		return f;
 	if (r->meta)
 		f->meta = true;
@@ -150,12 +155,12 @@ static struct file *take(struct volume *v, const struct msg_r_inode *r, bool lat
 
 struct file *file_take_inode(struct volume *v, const struct msg_r_inode *r, uint64_t seq)
 {
-	return take(v, r, vol_recalled_since(v, r->ino, seq));
+	return take(v, r, vol_recalled_since(v, r->ino, seq), false);
 }
 
 struct file *file_take_change(struct volume *v, const struct msg_r_inode *r, uint64_t seq)
 {
-	struct file *f = take(v, r, false);
+	struct file *f = take(v, r, false, true);
 
 	if (vol_recalled_since(v, r->ino, seq))
 		f->meta = false;

@@ -137,8 +137,11 @@ static void on_lease(struct session_call *c, const struct msg *m)
 		ask_failed(f, m);
 		return;
 	}
-	/* The recall of this very grant came before it and was answered. */
-	if (r->granted == LEASE_SHARED && vol_recalled_since(f->v, f->ino, seq)) {
+	/* The recall of this very grant came before it and was answered; or no validity runs, so that
+	 * the leader may forget the grant without a word. */
+	if (r->granted == LEASE_SHARED &&
+	    (vol_recalled_since(f->v, f->ino, seq) ||
+	     !(session_shared_valid(f->v->session) || VOL_BUG(f->v, VOLUME_BUG_SERVES_LAPSED)))) {
 		file_run(f);
 		return;
 	}
@@ -257,7 +260,8 @@ void lease_none(struct file *f)
 	f->size_dirty = f->times_dirty = false;
 	f->trim_from = UINT64_MAX;
 	f->trim_n = f->gate = 0;
-	f->recalled = f->give_back = f->repair_only = f->unclean = f->recovery_waits = false;
+	f->recalled = f->give_back = f->repair_only = f->recovery_waits = false;
+	f->unclean = f->unserved = false;
 	f->asks_n = 0;
 	f->n = 0;
 	timer_stop(v, &f->lease_timer);
@@ -336,12 +340,16 @@ static void on_reclaim(struct session_call *c, const struct msg *m)
 	    (f->lease == LEASE_EXCLUSIVE &&
 	     (m->r_lease.epoch != f->epoch || m->r_lease.granted != LEASE_EXCLUSIVE))) {
 		lease_lost(f, "taken by another after the session ended");
+		locks_reclaimed(f);
 		return;
 	}
 	f->phase = PHASE_IDLE;
 	HASH_ITER(hh, f->blocks, b, next)
 		if (b->records)
 			block_send(b);
+	if (!stale_empty(&f->stale) || f->behinds)
+		repair_kick(f, NSEC_SEC);
+	locks_reclaimed(f);
 	file_run(f);
 }
 
@@ -350,7 +358,8 @@ void lease_reclaim(struct file *f)
 	struct msg m = {.type = MSG_TYPE_op_reclaim};
 
 	m.op_reclaim.ino = f->ino;
-	m.op_reclaim.epoch = f->epoch;
+	/* Locks outlive the lease: of one that was given back before there is nothing to reclaim. */
+	m.op_reclaim.epoch = f->lease == LEASE_EXCLUSIVE ? f->epoch : 0;
 	m.op_reclaim.old_session = f->reclaim_session;
 	m.op_reclaim.locks = locks_encode(f);
 	lease_call(f, &m, on_reclaim);
@@ -358,10 +367,12 @@ void lease_reclaim(struct file *f)
 
 static void file_session_ended(struct file *f, session_id_t old)
 {
-	if (f->phase == PHASE_RECOVER || (f->phase == PHASE_RELEASE && f->lease == LEASE_NONE)) {
-		lease_none(f); /* nothing was served under it */
-		file_run(f);
-		return;
+	/* Nothing was served under it: the file was not recovered, or not to the end, so that this
+	 * epoch must not go on. */
+	if (f->phase == PHASE_RECOVER || f->unserved) {
+		lease_none(f);
+		if (!locks_held(f))
+			file_run(f);
 	}
 	if (f->lease != LEASE_EXCLUSIVE && !locks_held(f))
 		return; /* a question under way ends by itself */

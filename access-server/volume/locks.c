@@ -78,13 +78,17 @@ static struct lock_op *op_new(struct volume *v, struct vol_req *req, uint64_t in
 }
 
 /* Two changes of one owner on one file are not out at the same time: nothing orders them on the way,
- * and an unlock that is late would take a newer lock with it. */
+ * and an unlock that is late would take a newer lock with it. For the same reason none is out beside
+ * an op_reclaim, which would bring back what was unlocked meanwhile. */
 static bool must_queue(const struct lock_op *op)
 {
+	const struct file *f = file_find(op->v, op->lock.ino);
 	struct lock_op *other;
 
 	if (op->query)
 		return false;
+	if (f && f->phase == PHASE_RECLAIM)
+		return true;
 	DL_FOREACH(table_of(op->v)->ops, other) {
 		if (other != op && other->in_call && !other->query &&
 		    other->lock.ino == op->lock.ino && other->lock.owner == op->lock.owner &&
@@ -355,4 +359,9 @@ void locks_lost(struct file *f)
 		if (op->lock.ino == f->ino && !op->in_call && op->req)
 			op_end(op, -EIO);
 	}
+}
+
+void locks_reclaimed(struct file *f)
+{
+	send_queued(f->v, f->ino);
 }

@@ -54,8 +54,8 @@ void recall_start(struct file *f)
 	f->inval_rounds = 0;
 	timer_stop(v, &f->lease_timer);
 	/* Also when it is shared from now on: only dropping its pages has the kernel write those that
-	 * were dirtied through a mapping. */
-	if (f->kernel_may_cache)
+	 * were dirtied through a mapping. An invalidation under way did not end yet. */
+	if (f->kernel_may_cache || f->inval_cookie)
 		inval_start(f);
 	else
 		drain_start(f);
@@ -71,6 +71,12 @@ void recall_invalidated(struct volume *v, uint64_t cookie)
 	lease_inval_forget(f);
 	f->cache_suspect = false;
 	if (f->phase == PHASE_ASK && f->recalled && f->lease == LEASE_SHARED) {
+		/* Reads went on meanwhile. */
+		if (f->kernel_may_cache && ++f->inval_rounds < INVAL_ROUNDS) {
+			lease_inval_kernel(f);
+			return;
+		}
+		f->cache_suspect = f->kernel_may_cache;
 		f->lease = LEASE_NONE;
 		ack(f);
 	} else if (f->phase == PHASE_INVAL && f->inval_dirty && ++f->inval_rounds < INVAL_ROUNDS) {
@@ -86,7 +92,8 @@ void recall_invalidated(struct volume *v, uint64_t cookie)
 
 static void on_release(struct session_call *c, const struct msg *m)
 {
-	struct file *f = lease_call_end(c, NULL);
+	uint64_t seq;
+	struct file *f = lease_call_end(c, &seq);
 	enum lease_mode kept;
 	struct stale_map stale;
 
@@ -110,7 +117,9 @@ static void on_release(struct session_call *c, const struct msg *m)
 	f->attr.mtime = f->mtime;
 	f->attr.ctime = MAX(f->ctime, f->attr.ctime);
 	lease_none(f);
-	if (kept == LEASE_SHARED && session_shared_valid(f->v->session)) {
+	/* What is kept may have been recalled or voided before this answer came. */
+	if (kept == LEASE_SHARED && session_shared_valid(f->v->session) &&
+	    !vol_recalled_since(f->v, f->ino, seq)) {
 		f->stale = stale;
 		f->lease = LEASE_SHARED;
 	} else {
@@ -210,6 +219,7 @@ void recall_timer(struct file *f)
 	}
 	if (f->phase == PHASE_SETTLE) {
 		timer_set(f->v, &f->lease_timer, f->v->now + SETTLE_LOOK);
+		repair_kick(f, 0);
 		file_settle(f);
 	}
 	recall_step(f);
@@ -219,7 +229,7 @@ void recall_timer(struct file *f)
 void recovery_failed(struct file *f)
 {
 	recovery_abort(f);
-	f->unclean = true;
+	f->unclean = f->unserved = true;
 	f->recalled = true;
 	f->recall_to = LEASE_NONE;
 	f->lease = LEASE_EXCLUSIVE;
@@ -255,7 +265,10 @@ static void recall_data(struct file *f, unsigned to, uint64_t id)
 		 * back is that very grant, still on its way, on_lease() notices by recall_seq. */
 		f->recalled = true;
 		if (f->lease == LEASE_SHARED && to == LEASE_NONE) {
+			if (f->inval_cookie)
+				return; /* the leader repeats itself */
 			if (f->kernel_may_cache) {
+				f->inval_rounds = 0;
 				lease_inval_kernel(f);
 				return;
 			}

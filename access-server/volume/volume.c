@@ -170,8 +170,13 @@ void vol_enter(struct volume *v)
 	if (v->shared_until && v->now >= v->shared_until)
 		shared_void(v);
 	until = session_shared_until(v->session);
-	if (until > v->now)
-		v->shared_until = until;
+	if (until <= v->now)
+		return;
+	/* Answers to questions from before this validity began bring no lease: meanwhile the leader
+	 * may have forgotten what it granted. */
+	if (!v->shared_until)
+		v->recall_unknown = ++v->recall_seq;
+	v->shared_until = until;
 }
 
 /* --- requests --- */

@@ -147,6 +147,7 @@ struct file {
 	uint64_t recall_id;
 	bool served;            /* an operation was completed since the grant */
 	bool unclean;           /* the next grant must recover */
+	bool unserved;          /* recovery of this epoch failed: only to be given back */
 	bool repair_only;       /* held for background repair: yields at once */
 	bool give_back;         /* release without having been recalled */
 	bool kernel_may_cache;  /* data or attributes went to the kernel since the last invalidation */
@@ -259,6 +260,7 @@ bool locks_held(const struct file *f);
 /* For op_reclaim: the locks held, in the form the catalog wants. Valid until the next call. */
 struct span locks_encode(struct file *f);
 void locks_lost(struct file *f);       /* the session ended and the file was taken: all are gone */
+void locks_reclaimed(struct file *f);  /* op_reclaim was answered: what waited for that is sent */
 void locks_file_free(struct file *f);
 
 #define BAD_TOLD_MAX 64 /* past it, the core servers tell again */

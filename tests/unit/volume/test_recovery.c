@@ -171,3 +171,22 @@ Test(volume_recovery, higher_seal_gives_the_file_back_unclean)
 	       "release to=0 clean=0 size=4096 stale=0\n"
 	       "op_lease mode=1\n11 seal\n21 seal\n31 seal\n");
 }
+
+/* An epoch whose recovery failed is only given back. When the session ends before that is answered, it
+ * is not reclaimed either: nobody compared the replicas. */
+Test(volume_recovery, failed_one_is_not_reclaimed)
+{
+	uint64_t h = opened();
+	struct vol_req *read = reads(h, 0, 4096);
+
+	w.no_release = true;
+	recall(LEASE_NONE, 4);
+	pass(1200 * NSEC_MSEC);
+	forget_trace();
+	w.reclaimed = 99;
+	session_ends();
+	cr_assert_eq(w.reclaimed, 99);
+	cr_assert(asked(MSG_TYPE_seal, 11));
+	cr_assert_not(asked(MSG_TYPE_read, 11));
+	cr_assert_eq(rc_of(read), PENDING_RC);
+}
