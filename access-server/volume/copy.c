@@ -235,8 +235,9 @@ static bool on_source_sums(struct rpc *rpc, const struct msg *m)
 		return true;
 	}
 	spread(c, SOURCE, r);
-	if (version_eq(c->at, c->old) && !c->whole && c->closed == 0) {
-		end(c, COPY_DONE); /* equal versions are equal bytes */
+	/* Equal versions are equal bytes; but a lower `closed` would outrank nothing (trap A1). */
+	if (version_eq(c->at, c->old) && !c->whole && c->closed == 0 && c->old_closed >= c->at_closed) {
+		end(c, COPY_DONE);
 		return true;
 	}
 	differences(c);

@@ -14,6 +14,7 @@
 #define COPIES_VOLUME 8
 #define RETRY (300 * NSEC_MSEC)
 #define LOOK_AGAIN NSEC_SEC
+#define SETTLE_SILENT (300 * NSEC_MSEC)
 #define LIST_MAX 4096
 
 struct listed {
@@ -435,13 +436,15 @@ static void spread_runs(struct file *f)
 	mem_free(id);
 }
 
-/* Some record can reach no second replica that counts: without repair it is never flushed. */
+/* Some record can reach no second replica that counts, or one of the two left is silent: without
+ * repair it may never be flushed. */
 static bool flush_needs_repair(struct file *f)
 {
+	int enough = f->v->now >= f->settle_since + SETTLE_SILENT ? 1 : 2;
 	struct record *r;
 
 	for (r = f->unflushed; r; r = r->unext)
-		if (__builtin_popcount(block_stale(f, r->b)) > 1)
+		if (__builtin_popcount(block_stale(f, r->b)) >= enough)
 			return true;
 	return false;
 }
