@@ -282,6 +282,7 @@ void file_fail(struct file *f)
 	f->size_dirty = f->times_dirty = false;
 	writer_drop(f);
 	if (!VOL_BUG(v, VOLUME_BUG_RETRY_FLUSH)) {
+		f->losses++;
 		DL_FOREACH(f->handles, h) {
 			v->stats.lost_handles += !h->lost;
 			h->lost = true;

@@ -304,7 +304,10 @@ static void on_synced(struct vol_req *sync)
 	struct name_op *op = container_of(sync, struct name_op, sync);
 
 	sync->done = NULL;
-	if (op->req)
+	/* That was the one report of data that is lost. */
+	if (op->req && sync->rc == -EIO)
+		op_end(op, -EIO);
+	else if (op->req)
 		send_change(op);
 	else
 		op_end(op, -EINTR);

@@ -250,6 +250,30 @@ void vol_submit(struct volume *v, struct vol_req *req)
 		req_push(&v->fenced, req);
 }
 
+/* A lock, or a change in the buffer, is worth what became of it when the session ended meanwhile. */
+static struct file *held_file(struct volume *v, const struct vol_req *req)
+{
+	unsigned in_catalog = SETATTR_MODE | SETATTR_UID | SETATTR_GID;
+	bool held = false;
+
+	switch ((int)req->op) {
+	case VOL_SETLK:
+	case VOL_WRITE:
+	case VOL_FALLOCATE:
+		held = true;
+		break;
+	case VOL_SETATTR:
+		held = (req->valid & ~in_catalog) != 0;
+		break;
+	case VOL_OPEN:
+		held = (req->flags & VOL_F_TRUNC) != 0;
+		break;
+	default:
+		break;
+	}
+	return held && req->rc == 0 ? file_find(v, req->ino) : NULL;
+}
+
 void vol_complete(struct volume *v, struct vol_req *req, int rc)
 {
 	struct file *f = rs(req)->f;
@@ -257,6 +281,9 @@ void vol_complete(struct volume *v, struct vol_req *req, int rc)
 	req->rc = rc;
 	if (f && rc == 0)
 		f->served = true;
+	f = held_file(v, req);
+	if (f)
+		rs(req)->n = f->losses;
 	req_push(&v->done, req);
 }
 
@@ -272,12 +299,6 @@ static void fenced_run(struct volume *v)
 	}
 }
 
-/* A lock, or a write in the buffer, is worth what became of it when the session ended meanwhile. */
-static struct file *held_file(struct volume *v, const struct vol_req *req)
-{
-	return req->rc == 0 && (req->op == VOL_SETLK || req->op == VOL_WRITE) ? file_find(v, req->ino) : NULL;
-}
-
 static bool may_deliver(struct volume *v, struct vol_req *req)
 {
 	struct file *f = held_file(v, req);
@@ -289,11 +310,14 @@ static bool may_deliver(struct volume *v, struct vol_req *req)
 
 static void deliver_one(struct volume *v, struct vol_req *req)
 {
-	struct handle *h = held_file(v, req) ? handle_find(v, req->handle) : NULL;
+	struct file *f = held_file(v, req);
 	nsec_t left = v->shared_until - v->now;
 
-	if (h && h->lost)
+	if (f && f->losses != rs(req)->n) {
 		req->rc = -EIO;
+		if (req->op == VOL_OPEN)
+			handle_close(v, handle_find(v, req->out_handle));
+	}
 	req_remove(req);
 	req->attr_valid = MAX(MIN(req->attr_valid, left), 0);
 	req->entry_valid = MAX(MIN(req->entry_valid, left), 0);

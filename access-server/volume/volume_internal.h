@@ -198,6 +198,7 @@ struct file {
 	struct repair *repair;
 	struct vol_timer repair_timer;
 	int error;                  /* sticky: data was dropped while nobody had the file open */
+	uint64_t losses;            /* how often what was acknowledged could have been dropped */
 
 	struct handle *handles;
 	struct file *lru_prev, *lru_next; /* files held exclusively, oldest use first */

@@ -212,3 +212,28 @@ Test(volume_handover, truncate_is_not_repeated)
 	cr_assert_eq(rc_of(cut), 0);
 	cr_assert_eq(cut->attr.size, 4096);
 }
+
+/* A cut in the buffer whose answer waited for the session, which ended: it was dropped, and says so. */
+Test(volume_handover, dropped_cut_is_not_acknowledged)
+{
+	uint64_t h = opened();
+	struct vol_req *cut = op(VOL_GETATTR, h);
+
+	w.state = INODE_CLEAN;
+	writes(h, 0, 4096, 1, 0);
+	w.no_inode = true;
+	cut->op = VOL_SETATTR;
+	cut->valid = VOL_ATTR_SIZE;
+	cut->size = 0;
+	cut->handle = 0;
+	again(cut);
+	w.mute = true;
+	pass(6 * NSEC_SEC);
+	inode_answered();
+	cr_assert_eq(rc_of(cut), PENDING_RC);
+	w.mute = false;
+	w.lost = true;
+	session_ends();
+	pass(NSEC_SEC);
+	cr_assert_eq(rc_of(cut), -EIO);
+}
