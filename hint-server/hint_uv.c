@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/disk/disk_uring.h"
+#include "hint-server/quorum/log.h"
 
 #define KV_BYTES ((uint64_t)16 << 30) /* a bound: the file is sparse */
 
@@ -143,6 +144,12 @@ int server_format(struct hint_server *s, char *why, size_t why_size)
 			snprintf(why, why_size, "%s holds a hint server already", s->place.dir);
 		else if (rc)
 			snprintf(why, why_size, "cannot format %s: %s", s->place.dir, err_text(rc));
+	}
+	if (rc == 0) {
+		rc = disk_uring_fill(s->disk, RLOG_FILE, RLOG_BYTES);
+		if (rc)
+			snprintf(why, why_size, "cannot write the voter's log in %s: %s", s->place.dir,
+			         err_text(rc));
 	}
 	server_close(s);
 	return rc;

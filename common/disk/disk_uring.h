@@ -13,6 +13,10 @@
 MUST_CHECK int disk_uring_open(struct disk **out, const char *dir);
 /* Waits for what is in flight, without calling done(). Files must be closed. */
 void disk_uring_close(struct disk *d);
+/* Makes `name` a file of `bytes` zeros that were written, not only allocated: a sync after the first
+ * write of an allocated page commits the file system's journal, which takes several times as long.
+ * Synchronous, for formatting; a multiple of 1 MiB. */
+MUST_CHECK int disk_uring_fill(struct disk *d, const char *name, uint64_t bytes);
 int disk_uring_fd(const struct disk *d); /* readable when completions wait */
 /* Answers what is complete, and NOPs. Reads the eventfd. */
 void disk_uring_poll(struct disk *d);

@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/base/iobuf.h"
 #include "common/base/mem.h"
 
 #define FREE_CACHED 64 /* calls to free_bytes() per statvfs() */
@@ -144,6 +145,37 @@ static int uring_open_file(struct disk *base, const char *name, uint64_t bytes,
 	}
 	*out = f;
 	return 0;
+}
+
+#define FILL_BYTES (1u << 20)
+
+static int fill(int fd, const void *zeros, uint64_t bytes)
+{
+	int rc = grow(fd, 0, bytes);
+
+	for (uint64_t off = 0; rc == 0 && off < bytes; off += FILL_BYTES) {
+		ssize_t n = pwrite(fd, zeros, FILL_BYTES, (off_t)off);
+
+		if (n != FILL_BYTES)
+			rc = n < 0 ? -errno : -EIO;
+	}
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	return rc;
+}
+
+int disk_uring_fill(struct disk *base, const char *name, uint64_t bytes)
+{
+	struct iobuf *zeros = iobuf_new_reserve(FILL_BYTES);
+	int rc, fd = open_at(self(base)->dir, name);
+
+	CHECK(bytes % FILL_BYTES == 0);
+	memset(zeros->data, 0, FILL_BYTES);
+	rc = fd < 0 ? fd : fill(fd, zeros->data, bytes);
+	if (fd >= 0)
+		close(fd);
+	iobuf_put(zeros);
+	return rc;
 }
 
 static uint64_t uring_size(struct disk_file *f)

@@ -385,7 +385,7 @@ static void set_defaults(struct hint_config *c)
 	if (!c->snapshot_entries)
 		c->snapshot_entries = 16384;
 	if (!c->log_bytes)
-		c->log_bytes = 64u << 20;
+		c->log_bytes = RLOG_BYTES;
 }
 
 static void voter_settings(struct hint *h)

@@ -420,7 +420,7 @@ int rlog_open(struct rlog **out, struct disk *disk, const struct rlog_config *c,
 	l->ops = ops;
 	l->ctx = ctx;
 	l->slot_which = -1;
-	rc = disk->ops->open_file(disk, "votes.log", ALIGN_DOWN(c->bytes, RLOG_PAGE), &l->file);
+	rc = disk->ops->open_file(disk, RLOG_FILE, ALIGN_DOWN(c->bytes, RLOG_PAGE), &l->file);
 	if (rc) {
 		mem_free(l);
 		return rc;

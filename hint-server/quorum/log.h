@@ -9,6 +9,9 @@
 #include "common/base/types.h"
 #include "common/disk/disk.h"
 
+#define RLOG_FILE "votes.log"
+#define RLOG_BYTES (64u << 20) /* of the file, unless configured */
+
 struct rlog;
 
 struct rlog_entry {

@@ -103,6 +103,31 @@ Test(disk_uring, writes_syncs_and_reads_back)
 	iobuf_put(b);
 }
 
+/* What stood there before is gone: the caller takes what it reads for never written. */
+Test(disk_uring, a_filled_file_is_zeros_over_its_whole_size)
+{
+	struct iobuf *b = iobuf_new(4096);
+	struct disk_file *f;
+	struct disk_req r;
+
+	cr_assert_eq(disk->ops->open_file(disk, "f", 1 << 20, &f), 0);
+	memset(b->data, 7, 4096);
+	r = request(DISK_WRITE, f, 8192, b->data, 4096);
+	cr_assert_eq(run(&r), 0);
+	disk->ops->close_file(f);
+	cr_assert_eq(disk_uring_fill(disk, "f", 2 << 20), 0);
+	cr_assert_eq(disk->ops->open_file(disk, "f", 0, &f), 0);
+	cr_assert_eq(disk->ops->size(f), 2 << 20);
+	for (uint64_t off = 0; off < 2 << 20; off += 4096) {
+		b->data[0] = b->data[4095] = 1;
+		r = request(DISK_READ, f, off, b->data, 4096);
+		cr_assert_eq(run(&r), 0);
+		cr_assert(b->data[0] == 0 && memcmp(b->data, b->data + 1, 4095) == 0);
+	}
+	disk->ops->close_file(f);
+	iobuf_put(b);
+}
+
 Test(disk_uring, answers_more_requests_than_the_kernel_queues)
 {
 	enum { N = DISK_URING_DEPTH_MAX * 2 + 5 };
