@@ -422,10 +422,15 @@ void vol_send_recall_ack(struct volume *v, uint64_t ino, unsigned what, unsigned
 static void on_orphan_check(struct volume *v, const struct msg *m)
 {
 	struct span in = m->orphan_check.inos;
-	uint8_t *out = mem_new(in.len ? in.len : 1);
 	struct msg reply = {.type = MSG_TYPE_orphan_answer, .dst = SERVER_LEADER, .id = m->id};
 	uint32_t len = 0;
+	uint8_t *out;
 
+	/* The answer is worth something for the session that was asked only. */
+	if (m->orphan_check.session != session_id(v->session))
+		return;
+	out = mem_new(in.len ? in.len : 1);
+	reply.orphan_answer.session = m->orphan_check.session;
 	for (uint32_t i = 0; i + 8 <= in.len; i += 8) {
 		struct file *f = file_find(v, get_u64le(in.p + i));
 

@@ -237,3 +237,19 @@ Test(volume_handover, dropped_cut_is_not_acknowledged)
 	pass(NSEC_SEC);
 	cr_assert_eq(rc_of(cut), -EIO);
 }
+
+/* A15: "not open here" counts for the session that was asked, and is said of what is not open only. */
+Test(volume_handover, orphans_are_given_up_when_closed)
+{
+	uint64_t h = opened();
+
+	orphan_check();
+	settle();
+	expect("");
+	op(VOL_CLOSE, h);
+	forget_trace();
+	orphan_check();
+	settle();
+	expect("orphan_answer session=5 inos=1\n");
+	cr_assert_eq(rc_of(op(VOL_OPEN, 0)), -ESTALE);
+}

@@ -191,6 +191,10 @@ static void leader(const struct msg *m)
 		if (w.no_release)
 			return;
 		break;
+	case MSG_TYPE_orphan_answer:
+		say("orphan_answer session=%" PRIu64 " inos=%u", m->orphan_answer.session,
+		    m->orphan_answer.inos.len / 8);
+		return;
 	case MSG_TYPE_recall_ack:
 		say("recall_ack id=%" PRIu64, m->recall_ack.id);
 		return;
@@ -391,6 +395,17 @@ void recall(enum lease_mode to, uint64_t id)
 	m.recall.what = RECALL_DATA;
 	m.recall.to = (uint8_t)to;
 	m.recall.id = id;
+	from(HINT, &m);
+}
+
+void orphan_check(void)
+{
+	static uint8_t ino[8];
+	struct msg m = {.type = MSG_TYPE_orphan_check};
+
+	put_u64le(ino, INO);
+	m.orphan_check.session = w.given;
+	m.orphan_check.inos = (struct span){ino, sizeof(ino)};
 	from(HINT, &m);
 }
 

@@ -69,6 +69,7 @@ void refuse(server_id_t s, enum status status, struct version durable);
 void answer(const struct msg *request, struct msg *reply); /* from the server it was sent to */
 struct msg *asked(enum msg_type type, server_id_t s);      /* oldest open one; NULL: none */
 void recall(enum lease_mode to, uint64_t id);
+void orphan_check(void);         /* the leader asks whether the file is open */
 void session_ends(void);         /* and a new one begins */
 void inode_answered(void);       /* as the file is now */
 
