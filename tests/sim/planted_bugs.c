@@ -43,7 +43,7 @@ const struct planted_bug planted_bugs[] = {
         {"serves-lapsed", "A10: an access server without session goes on",
          BUG_VOLUME(VOLUME_BUG_SERVES_LAPSED), BY_SCENARIO("a10-paused")},
         {"flush-one", "P1: one durable replica is enough",
-         BUG_VOLUME(VOLUME_BUG_FLUSH_ONE), BY_SEEDS(200)},
+         BUG_VOLUME(VOLUME_BUG_FLUSH_ONE), BY_SCENARIO("p1")},
         {"no-slots", "B5: a repeated change is applied again",
          BUG_HINT(HINT_BUG_NO_SLOTS), BY_SEEDS(200)},
         {"no-recall", "P3: a change of a directory waits for no cached entry",

@@ -21,6 +21,32 @@ void scenario_a5(struct cluster *c)
 	stage_end(c);
 }
 
+/* A flush succeeds when the second site has it; then the first burns. */
+void scenario_p1(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
+	for (unsigned s = 2; s <= 3; s++)
+		stage_delay(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(s, 0), 300 * NSEC_MSEC);
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
+	stage_cut(c, cluster_access_id(1), cluster_core_id(2, 0), true);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), true);
+	for (unsigned s = 2; s <= 3; s++) /* what is under way is lost with its sender */
+		stage_crash(c, cluster_core_id(s, 0), false);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, cluster_core_id(1, 0), true);
+	for (unsigned s = 2; s <= 3; s++)
+		stage_restart(c, cluster_core_id(s, 0));
+	stage_lift(c);
+	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 1) == 0, "C reads");
+	stage_end(c);
+}
+
 /* C writes after that: its replica is behind, and nothing may be "repaired" from it. */
 void scenario_a5_direction(struct cluster *c)
 {

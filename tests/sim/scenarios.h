@@ -12,6 +12,7 @@ void scenario_a1_mixture(struct cluster *c);
 void scenario_a2(struct cluster *c);
 void scenario_a3(struct cluster *c);
 
+void scenario_p1(struct cluster *c);
 void scenario_a5(struct cluster *c);
 void scenario_a5_direction(struct cluster *c);
 void scenario_a6_gaps(struct cluster *c);
