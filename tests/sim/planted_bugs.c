@@ -51,7 +51,7 @@ const struct planted_bug planted_bugs[] = {
         {"epoch-kept", "P2: a recovery gets the old epoch",
          BUG_HINT(HINT_BUG_EPOCH_KEPT), BY_SEEDS(200)},
         {"store-retries-sync", "A13: a failed fsync is tried again and believed",
-         BUG_STORE(STORE_BUG_SYNC_RETRIED), BY_SEEDS(400)},
+         BUG_STORE(STORE_BUG_SYNC_RETRIED), BY_SCENARIO("a13-sync")},
         {"store-in-place", "A13: large writes go over committed pages",
          BUG_STORE(STORE_BUG_IN_PLACE), BY_SCENARIO("a13")},
         {"store-no-data-sync", "A13: a commit does not wait for its data",

@@ -29,6 +29,7 @@ const struct scenario scenarios[] = {
         {"a10-paused", "who slept sees that it slept", shape_three_sites, scenario_a10_paused},
         {"a12", "two sites: two replicas in one do not count", shape_two_sites, scenario_a12},
         {"a13", "power cuts everywhere during large overwrites", shape_three_sites, scenario_a13},
+        {"a13-sync", "a failed fsync is final", shape_three_sites, scenario_a13_sync},
         {"a14", "lookups never see the past", shape_three_sites, scenario_a14},
         {"a15", "open files keep their blocks after unlink", shape_three_sites, scenario_a15},
         {"p6", "flushes go on while a site dies", shape_three_sites, scenario_p6},

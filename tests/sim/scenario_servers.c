@@ -281,6 +281,33 @@ void scenario_a13(struct cluster *c)
 	stage_end(c);
 }
 
+/* An fsync fails in site 2: what it should have covered is gone there, whatever a second one says.
+ * Then site 1 burns. */
+void scenario_a13_sync(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	sim_disk_fail_next_sync(cluster_find(c, cluster_core_id(2, 0))->disk);
+	stage_begin_write(a, 1, 0, 1, true);
+	stage_finish(a, 200 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, cluster_core_id(1, 0), true);
+	stage_crash(c, cluster_core_id(2, 0), true);
+	stage_restart(c, cluster_core_id(2, 0));
+	stage_lift(c);
+	if (stage_open(b, 1) == 0)
+		stage_read(b, 1, 0, 1);
+	stage_end(c);
+}
+
 /* P6: a holder flushes again and again while another site dies, hangs, or is cut off. */
 void scenario_p6(struct cluster *c)
 {

@@ -29,6 +29,7 @@ void scenario_a10_paused(struct cluster *c);
 void shape_two_sites(struct shape *s);
 void scenario_a12(struct cluster *c);
 void scenario_a13(struct cluster *c);
+void scenario_a13_sync(struct cluster *c);
 void scenario_a14(struct cluster *c);
 void scenario_a15(struct cluster *c);
 void scenario_calm(struct cluster *c);
