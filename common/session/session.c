@@ -82,7 +82,7 @@ static int send_open(struct session *s)
 			.server = c->server,
 			.kind = (uint8_t)c->kind,
 			.boot = c->boot,
-			.start = hb.start,
+			.start = MAX(hb.start, s->start),
 			.journal = hb.journal,
 			.total = hb.total,
 			.addr = {(const uint8_t *)c->addr, (uint32_t)strlen(c->addr)},
@@ -263,7 +263,17 @@ static void end_session(struct session *s)
 
 static void recv_opened(struct session *s, const struct msg_r_session *r)
 {
-	if (s->state != SESSION_OPENING || r->status != STATUS_OK || !r->given)
+	if (s->state != SESSION_OPENING)
+		return;
+	/* The catalog knows an earlier process: this one is the newer, and says so at once. */
+	if (r->status == STATUS_NO_SESSION && s->config.kind != SERVER_CORE && r->start >= s->start) {
+		s->start = r->start + 1;
+		s->open_id = 0;
+		s->next_beat = NSEC_NEVER;
+		s->open_not_before = now_of(s);
+		return;
+	}
+	if (r->status != STATUS_OK || !r->given)
 		return;
 	TRACE("session.opened id seq", r->given, s->open_seq, 0, 0);
 	s->state = SESSION_PROVING;

@@ -61,6 +61,7 @@ struct session {
 	nsec_t next_beat;     /* of heartbeats, or of op_session while opening */
 	nsec_t open_not_before;
 	uint64_t open_id;     /* request id of the op_session under way */
+	uint64_t start;       /* of a server without a disk: above what the catalog told */
 	uint32_t open_seq;
 	uint64_t next_id;
 	uint64_t map_said;

@@ -302,9 +302,11 @@ enum status {
 	REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X) \
 	X(u8, dir_meta) X(u32, dir_nlink) X(u64, dir_size) X(u64, dir_mtime) X(u64, dir_ctime)
 #define MSG_R_BYTES(X) REPLY_FIELDS(X) X(u8, meta) X(u64, next) X(span, bytes)
+/* start, with NO_SESSION: what the catalog remembers of an earlier process of this server; a server
+ * without a disk of its own asks again with a higher one. */
 #define MSG_R_SESSION(X) \
 	REPLY_FIELDS(X) X(u64, given) X(u32, session_ms) X(u32, margin_ms) X(u64, map) \
-	X(u64, files_complete_from)
+	X(u64, files_complete_from) X(u64, start)
 /* recover = 1: this is a recovery, with the new epoch; the holder must seal and compare before it
  * serves. Otherwise stale says what lags (stale.h), and size and times are the truth. */
 #define MSG_R_LEASE(X) \

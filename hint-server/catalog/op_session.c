@@ -48,6 +48,9 @@ enum status op_session_end(struct catalog *c, const struct msg *op, struct catal
 
 /* --- the beginning --- */
 
+/* A counter that leaps would leave no room above it. */
+#define STARTS_AHEAD_MAX ((uint64_t)1 << 32)
+
 static bool copy_text(char *out, size_t size, struct span text)
 {
 	if (text.len >= size || (text.len > 0 && memchr(text.p, 0, text.len)))
@@ -159,7 +162,11 @@ enum status op_map(struct catalog *c, const struct msg *op, struct catalog_reply
 	return STATUS_OK;
 }
 
-/* Whether the server may have a session, from what is remembered; *s takes what it shows. */
+/* Whether the server may have a session, from what is remembered; *s takes what it shows.
+ *
+ * A server without a disk has no counter of its own: it is told the one remembered here and comes
+ * again with a higher one. So a request of a dead process that arrives late never passes for a newer
+ * process than the one that lives. */
 static enum status recognise(struct catalog *c, const struct msg_op_session *op,
                              struct server_record *s, const char *addr)
 {
@@ -168,7 +175,9 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 
 	if (known && s->kind != op->kind)
 		return STATUS_INVALID;
-	if (was_boot(s, op->boot))
+	if (!core && op->start > s->start + STARTS_AHEAD_MAX)
+		return STATUS_INVALID;
+	if (was_boot(s, op->boot) || (known && !core && !same_life && op->start <= s->start))
 		return STATUS_NO_SESSION;
 	/* A process forgets nothing while it lives: its registration may only arrive late. */
 	if (known && core && !same_life && shows_less(s, op)) {
@@ -242,6 +251,8 @@ enum status op_session(struct catalog *c, const struct msg *m, struct catalog_re
 	status = recognise(c, op, &s, addr);
 	if (status == STATUS_OK && op->kind == SERVER_CORE)
 		status = enter_map(c, &s);
+	if (status == STATUS_NO_SESSION)
+		r->start = s.start;
 	if (status != STATUS_OK)
 		return status;
 	if (live && !repeated) {

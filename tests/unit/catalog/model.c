@@ -239,6 +239,7 @@ static void step_session(void)
 		.type = MSG_TYPE_op_session,
 		.op_session = {
 			.server = 101 + (server_id_t)s, .kind = SERVER_ACCESS, .boot = random_u64(&rnd),
+			.start = 10 + catalog_applied(w.cat),
 		},
 	};
 
@@ -537,6 +538,10 @@ static session_id_t living_session(void)
 	if (s != 0)
 		return s;
 	cr_assert_eq(catalog_apply(w.cat, catalog_applied(w.cat) + 1, &op, &w.reply), 0);
+	if (w.reply.m.r_session.status == STATUS_NO_SESSION) {
+		op.op_session.start = w.reply.m.r_session.start + 1;
+		cr_assert_eq(catalog_apply(w.cat, catalog_applied(w.cat) + 1, &op, &w.reply), 0);
+	}
 	return w.reply.m.r_session.given;
 }
 

@@ -53,6 +53,30 @@ Test(catalog_sessions, a_new_boot_ends_the_old_session)
 	cr_assert_eq(ended, 1);
 }
 
+/* A request of a process that died before it was ever registered: it must not pass for a newer one
+ * and lock the living one out. The living one learns what to come with. */
+Test(catalog_sessions, a_late_first_request_of_a_dead_process_is_no_newer_one)
+{
+	struct msg late = {
+		.type = MSG_TYPE_op_session,
+		.op_session = {.server = 101, .kind = SERVER_ACCESS, .boot = 99},
+	};
+	struct msg newer = {
+		.type = MSG_TYPE_op_session,
+		.op_session = {.server = 101, .kind = SERVER_ACCESS, .boot = 98},
+	};
+
+	cr_assert_eq(apply(&late), STATUS_NO_SESSION);
+	cr_assert_eq(catalog_session_of(w.cat, 101), w.a);
+	cr_assert_eq(w.reply.m.r_session.start, 1);
+	newer.op_session.start = w.reply.m.r_session.start + 1;
+	cr_assert_eq(apply(&newer), STATUS_OK);
+	cr_assert_neq(catalog_session_of(w.cat, 101), w.a);
+	newer.op_session.boot = 97;
+	newer.op_session.start = UINT64_MAX;
+	cr_assert_eq(apply(&newer), STATUS_INVALID, "no counter is used up");
+}
+
 Test(catalog_sessions, senseless_registrations_are_refused)
 {
 	struct msg op = {

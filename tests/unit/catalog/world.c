@@ -107,7 +107,8 @@ session_id_t open_session(server_id_t server, enum server_kind kind, uint64_t bo
 {
 	struct msg op = {
 		.type = MSG_TYPE_op_session,
-		.op_session = {.server = server, .kind = (uint8_t)kind, .boot = boot, .slot = 0xffff},
+		.op_session = {.server = server, .kind = (uint8_t)kind, .boot = boot, .start = boot,
+		               .slot = 0xffff},
 	};
 
 	cr_assert_eq(apply(&op), STATUS_OK);

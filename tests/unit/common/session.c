@@ -2,6 +2,7 @@
 #include "tests/unit/common/session_world.h"
 
 TestSuite(session, .init = setup, .fini = teardown);
+TestSuite(access_session, .init = setup_access, .fini = teardown);
 
 /* A session is asked for until it is given, with the same number, so that the catalog opens one. */
 Test(session, is_opened_once_however_often_it_is_asked_for)
@@ -25,6 +26,25 @@ Test(session, is_opened_once_however_often_it_is_asked_for)
 	}
 	answer_open(last(MSG_TYPE_op_session), 5);
 	answer_open(last(MSG_TYPE_op_session), 6); /* a late second answer changes nothing */
+	cr_assert_eq(session_id(w.s), 5);
+}
+
+/* A server without a disk learns from the refusal what counter to come with, and comes at once. */
+Test(access_session, comes_again_above_an_earlier_process)
+{
+	struct msg refused = {.type = MSG_TYPE_r_session};
+	uint64_t first;
+
+	run_ms(0);
+	first = last(MSG_TYPE_op_session)->id;
+	refused.id = first;
+	refused.r_session.status = STATUS_NO_SESSION;
+	refused.r_session.start = 6;
+	cr_assert(session_recv(w.s, &refused));
+	run_ms(1);
+	cr_assert_neq(last(MSG_TYPE_op_session)->id, first);
+	cr_assert_eq(last(MSG_TYPE_op_session)->op_session.start, 7);
+	answer_open(last(MSG_TYPE_op_session), 5);
 	cr_assert_eq(session_id(w.s), 5);
 }
 

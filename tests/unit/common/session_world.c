@@ -68,7 +68,7 @@ static void on_map_changed(void *ctx, uint64_t map)
 	w.map_changed = map;
 }
 
-void setup(void)
+static void setup_as(enum server_kind kind)
 {
 	static const struct session_ops ops = {
 		.up = on_up,
@@ -79,7 +79,7 @@ void setup(void)
 	};
 	struct session_config c = {
 		.server = 11,
-		.kind = SERVER_CORE,
+		.kind = kind,
 		.boot = 77,
 		.addr = "127.1.0.11:7011",
 		.site = "hiroshima",
@@ -91,6 +91,16 @@ void setup(void)
 	w.env = (struct env){world_now, world_wall, world_send, world_random};
 	w.now = MS(1000);
 	w.s = session_new(&w.env, &c, &ops, NULL);
+}
+
+void setup(void)
+{
+	setup_as(SERVER_CORE);
+}
+
+void setup_access(void)
+{
+	setup_as(SERVER_ACCESS);
 }
 
 void teardown(void)

@@ -26,7 +26,8 @@ struct world {
 
 extern struct world w;
 
-void setup(void);
+void setup(void);        /* of a core server */
+void setup_access(void); /* of an access server */
 void teardown(void);
 
 #define MS(n) ((n) * NSEC_MSEC)

@@ -541,6 +541,7 @@ uint16_t rig_register(struct rig *g, unsigned client)
 	m.op_session.server = c->id;
 	m.op_session.kind = (uint8_t)c->kind;
 	m.op_session.boot = ++g->next_id;
+	m.op_session.start = g->next_id;
 	if (c->kind == SERVER_CORE) {
 		snprintf(addr, sizeof(addr), "127.0.0.%u:7000", client);
 		m.op_session.addr = span_of(addr);
