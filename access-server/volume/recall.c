@@ -8,12 +8,13 @@
  * 4. RELEASE: size, times and the stale map go to the catalog with the release, in one entry.
  *
  * A shared lease skips 3 and 4: recall_ack. A lease lasts one operation, or 200 ms. */
-#include "access-server/volume/parts.h"
+#include "access-server/volume/recovery.h"
 
 #define LEAST (200 * NSEC_MSEC)
 #define DRAIN_FOR (100 * NSEC_MSEC)
 #define SETTLE_LOOK (310 * NSEC_MSEC)
 #define RECOVERY_MAY_TAKE NSEC_SEC
+#define RECOVERY_DECIDED_MAY_TAKE (3 * NSEC_SEC)
 #define INVAL_ROUNDS 3
 
 static void ack(struct file *f)
@@ -214,7 +215,13 @@ void recall_step(struct file *f)
 void recall_timer(struct file *f)
 {
 	if (f->phase == PHASE_RECOVER) {
-		recovery_failed(f);
+		/* One that has its seals is nearly done. If two who want the file each gave up so
+		 * soon, on slow disks far apart, none would ever finish. */
+		if (f->recovery && f->recovery->phase != REC_GATHER &&
+		    f->v->now < f->granted_at + RECOVERY_DECIDED_MAY_TAKE)
+			timer_set(f->v, &f->lease_timer, f->granted_at + RECOVERY_DECIDED_MAY_TAKE);
+		else
+			recovery_failed(f);
 		return;
 	}
 	if (f->phase == PHASE_SETTLE) {
