@@ -326,7 +326,7 @@ enum setattr_valid {
 enum inode_state {
 	INODE_CLEAN = 1,     /* size and times here are the truth: released, or never written */
 	INODE_HELD = 2,      /* exclusively, by some session */
-	INODE_STALE = 4,     /* the stale map is not empty */
+	INODE_STALE = 4,     /* the stale map is not empty, or will not be when it is given back */
 	INODE_ORPHAN = 8,    /* no links; kept while open somewhere */
 };
 

@@ -149,6 +149,7 @@ int catalog_apply(struct catalog *c, uint64_t index, const struct msg *op,
 	if (op)
 		apply_op(c, op, reply);
 	ending_sweep(c);
+	refill_sweep(c);
 	if (own)
 		return catalog_commit(c);
 	return c->rc;

@@ -181,6 +181,7 @@ struct catalog_inode {
 	session_id_t holder;         /* of the exclusive lease; 0: nobody */
 	bool unclean;                /* the next grant is a recovery */
 	bool recovering;             /* the holder's grant was one */
+	bool refill;                 /* a replica has a new disk; will be marked when given back */
 };
 
 bool catalog_inode(struct catalog *c, uint64_t ino, struct catalog_inode *out);
@@ -212,6 +213,8 @@ bool catalog_orphan_next(struct catalog *c, uint64_t after, uint64_t *ino);
 /* Files unclean or with stale replicas, held or not. What an ended session held appears here within
  * the next entries: a session may have held very many files, and one entry must not take long. */
 bool catalog_repair_next(struct catalog *c, uint64_t after, uint64_t *ino);
+/* Files of a core server's new disk are left to be marked stale there: a few with every entry. */
+bool catalog_refilling(const struct catalog *c);
 
 /* The newest map (version 0, sites only, before the first core server). Valid until the next
  * apply that changes the map (watch) or reload. */

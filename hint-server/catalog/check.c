@@ -232,7 +232,7 @@ static void check_stale(struct checker *k, const struct inode *i)
 static void check_lease(struct checker *k, const struct inode *i)
 {
 	struct session_record s;
-	bool wanted = (i->flags & (INO_UNCLEAN | INO_STALE)) != 0;
+	bool wanted = (i->flags & (INO_UNCLEAN | INO_STALE | INO_REFILL)) != 0;
 	bool listed = (i->flags & INO_LISTED) != 0;
 	bool untidy = has(k, key2('h', i->lost_by, i->ino)) && ending_has(k->c, i->lost_by);
 
@@ -371,6 +371,7 @@ static void check_sessions(struct checker *k)
 	}
 	EXPECT(k, n == open && n == k->c->meta.sessions, "counts of sessions");
 	EXPECT(k, count(k, 'e') == k->c->endings, "sessions that end");
+	EXPECT(k, (count(k, 'b') > 0) == k->c->refilling, "new disks");
 	for (; scan(k, &key, &value); advance(&key))
 		EXPECT(k, has(k, key1('s', number(&key, 0))) && number(&key, 1) < CATALOG_SLOTS,
 		       "slot of session %" PRIu64 ", which is gone", number(&key, 0));

@@ -69,6 +69,7 @@ bool catalog_inode(struct catalog *c, uint64_t ino, struct catalog_inode *out)
 		.holder = i.holder,
 		.unclean = i.flags & INO_UNCLEAN,
 		.recovering = i.flags & INO_RECOVER,
+		.refill = i.flags & INO_REFILL,
 	};
 	reply_inode(&out->fields, &i);
 	return true;

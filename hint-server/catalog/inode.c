@@ -32,7 +32,7 @@ uint8_t inode_state(const struct inode *i)
 		state |= INODE_HELD;
 	else if (!(i->flags & INO_UNCLEAN))
 		state |= INODE_CLEAN;
-	if (i->flags & INO_STALE)
+	if (i->flags & (INO_STALE | INO_REFILL))
 		state |= INODE_STALE;
 	if (i->nlink == 0)
 		state |= INODE_ORPHAN;
@@ -41,7 +41,7 @@ uint8_t inode_state(const struct inode *i)
 
 static bool wants_repair(const struct inode *i)
 {
-	return (i->flags & (INO_UNCLEAN | INO_STALE)) != 0;
+	return (i->flags & (INO_UNCLEAN | INO_STALE | INO_REFILL)) != 0;
 }
 
 /* Index 'u' follows the flags; INO_LISTED says what it holds. */

@@ -79,6 +79,8 @@ enum inode_flag { /* of struct inode */
 	INO_RECOVER = 2,   /* the holder's grant was one, and is not done */
 	INO_STALE = 4,     /* has a stale map */
 	INO_LISTED = 8,    /* in the repair index; inode_store()'s own */
+	INO_REFILL_0 = 16, /* replica 0 has a new disk, which the stale map does not say yet */
+	INO_REFILL = 7 * INO_REFILL_0, /* ... or 1, or 2 */
 };
 
 struct entry {
@@ -99,6 +101,7 @@ struct catalog {
 	struct session_record session; /* of the op being applied */
 	session_id_t *ending;  /* ended sessions with leases left to tidy, ascending */
 	size_t endings;
+	bool refilling;        /* files of new disks are left to mark */
 	const struct catalog_watch *watch;
 	void *watch_ctx;
 	uint8_t *scratch;
@@ -192,6 +195,14 @@ void ending_add(struct catalog *c, session_id_t s);
 void ending_apply(const struct catalog *c, struct inode *i);
 /* A bounded piece of work, the same on every voter; once per entry. */
 void ending_sweep(struct catalog *c);
+
+/* --- refill.c: core servers with new disks --- */
+
+int refill_read(struct catalog *c);
+void refill_add(struct catalog *c, server_id_t server);
+void refill_sweep(struct catalog *c);
+/* Brings what is flagged into the stale map, as far as that has room: nobody holds the file. */
+void refill_apply(struct catalog *c, struct inode *i);
 bool ending_has(const struct catalog *c, session_id_t s);
 
 /* --- reply.c --- */

@@ -182,7 +182,9 @@ int catalog_reload(struct catalog *c)
 	rc = meta_read(c);
 	if (rc == 0)
 		rc = map_read(c);
-	return rc < 0 ? rc : ending_read(c);
+	if (rc == 0)
+		rc = ending_read(c);
+	return rc < 0 ? rc : refill_read(c);
 }
 
 void catalog_set_bugs(struct catalog *c, unsigned bugs)

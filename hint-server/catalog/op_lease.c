@@ -102,6 +102,7 @@ enum status op_release(struct catalog *c, const struct msg *m, struct catalog_re
 			i.flags |= INO_UNCLEAN;
 		i.flags &= (uint8_t)~INO_RECOVER;
 		inode_set_holder(c, &i, 0);
+		refill_apply(c, &i);
 	}
 	inode_store(c, &i);
 	return STATUS_OK;

@@ -189,6 +189,8 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 	if (core && (!known || (op->start <= 1 && op->boot != s->boot))) {
 		s->complete_from = meta_last_file(&c->meta);
 		s->flags |= known ? CATALOG_SERVER_BLANK : 0;
+		if (known)
+			refill_add(c, op->server);
 	}
 	if (known && op->boot != s->boot) {
 		memmove(s->past + 1, s->past, (SERVER_PAST_BOOTS - 1) * sizeof(s->past[0]));

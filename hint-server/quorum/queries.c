@@ -122,7 +122,7 @@ void query_attr_reply(struct hint *h, const struct msg *m)
 	}
 }
 
-/* --- q_repair: files that nobody holds and that could be repaired now --- */
+/* --- q_repair: files that could be repaired now, by somebody else than their holder --- */
 
 /* How many of the file's replica sites have all their core servers here. */
 static unsigned sites_alive(struct hint *h, const struct msg_r_inode *i)
@@ -155,7 +155,8 @@ static bool wants_repair(struct hint *h, uint64_t ino)
 	if (!catalog_inode(h->catalog, ino, &c))
 		return false;
 	s = c.holder ? sess_find(h, c.holder) : NULL;
-	if (s && !sess_lapsed(h, s))
+	/* A holder need not know of a new disk: it is asked for the file once, then its grant says so. */
+	if (s && !sess_lapsed(h, s) && (!c.refill || c.fields.nlink == 0))
 		return false;
 	return sites_alive(h, &c.fields) >= (c.unclean || c.holder ? REPLICAS - 1 : REPLICAS);
 }

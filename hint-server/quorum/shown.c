@@ -64,7 +64,8 @@ void shown_log(struct hint *h)
 	struct shown *s, *tmp;
 	uint8_t *bytes, *p;
 
-	if (!h->shown_due || h->shown_logging)
+	/* An entry more is also what a catalog needs that is busy marking. */
+	if ((!h->shown_due && !catalog_refilling(h->catalog)) || h->shown_logging)
 		return;
 	if (hint_now(h) < h->shown_next) {
 		hint_wake(h, h->shown_next);
@@ -81,7 +82,7 @@ void shown_log(struct hint *h)
 		p += CATALOG_SHOWN_BYTES;
 	}
 	h->shown_due = false;
-	if (p > bytes) {
+	if (p > bytes || catalog_refilling(h->catalog)) {
 		op.op_shown.slot = 0xffff;
 		op.op_shown.shown = (struct span){bytes, (uint32_t)(p - bytes)};
 		h->shown_logging = true;

@@ -251,6 +251,8 @@ static void judge_servers(struct hint *h, char **text)
 	}
 	if (stale)
 		degraded(text, mem_printf("%" PRIu64 " blocks wait for repair", stale));
+	if (catalog_refilling(h->catalog))
+		degraded(text, mem_printf("the files of a new disk are being looked up"));
 }
 
 static void judge_files(const json_t *files, char **text)

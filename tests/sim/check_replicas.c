@@ -51,14 +51,6 @@ static struct version version_at(const struct node *n, uint64_t ino, uint64_t bl
 	return store_get_block(n->store, ino, block, &b) ? b.version : VERSION_NONE;
 }
 
-/* A replaced disk knows that it lacks the file; whoever opens the file next refills it. */
-static bool knows_it_lacks(const struct node *n, uint64_t ino)
-{
-	struct store_file f;
-
-	return n->replaced && !(store_get_file(n->store, ino, &f) && f.complete);
-}
-
 static bool block_settled(struct cluster *c, unsigned file, uint64_t block, char *out, size_t size)
 {
 	struct node *n[REPLICAS];
@@ -71,10 +63,6 @@ static bool block_settled(struct cluster *c, unsigned file, uint64_t block, char
 	}
 	for (unsigned i = 0; i < REPLICAS; i++)
 		v[i] = version_at(n[i], ino, block);
-	for (unsigned i = 0; i < REPLICAS; i++) {
-		if (knows_it_lacks(n[i], ino))
-			v[i] = v[(i + 1) % REPLICAS];
-	}
 	if (version_eq(v[0], v[1]) && version_eq(v[0], v[2]))
 		return true;
 	snprintf(out, size, "file %u (%" PRIu64 ") block %" PRIu64 ": server %u has (%" PRIu64 ",%" PRIu64

@@ -257,6 +257,64 @@ Test(catalog_sessions, a_new_disk_knows_that_it_knows_nothing)
 	cr_assert_eq(w.reply.m.r_session.files_complete_from, f);
 }
 
+static bool to_repair(uint64_t ino)
+{
+	uint64_t next = 0;
+
+	while (catalog_repair_next(w.cat, next, &next))
+		if (next == ino)
+			return true;
+	return false;
+}
+
+/* Which replicas of the file are stale as a whole. */
+static uint8_t all_stale(uint64_t ino)
+{
+	struct stale_map s;
+	struct stale_run run = {0};
+
+	stale_init(&s);
+	cr_assert(catalog_stale(w.cat, ino, &s));
+	if (!stale_next(&s, 0, &run) || run.first != 0 || run.last != BLOCK_ATTR)
+		run.mask = 0;
+	stale_fini(&s);
+	return run.mask;
+}
+
+/* Files that nobody opens are refilled as well: they are stale on a new disk, as a whole, at once or
+ * when they are given back. */
+Test(catalog_sessions, a_new_disk_wants_its_files)
+{
+	uint64_t idle = make(w.a, FILE_ROOT, "idle", S_IFREG), held, later;
+	struct msg_r_inode fields = inode_of(idle).fields;
+	const uint16_t site[REPLICAS] = {fields.site0, fields.site1, fields.site2};
+	uint8_t want = 0;
+
+	held = make(w.a, FILE_ROOT, "held", S_IFREG);
+	cr_assert_eq(lease(w.a, held, LEASE_EXCLUSIVE), STATUS_OK);
+	cr_assert_not(to_repair(idle));
+	cr_assert_eq(register_core(1, 2001, 1, 0), STATUS_OK);
+	for (unsigned k = 0; k < REPLICAS; k++)
+		want |= (uint8_t)((site[k] == server(1).site) << k);
+	cr_assert_neq(want, 0);
+	later = make(w.a, FILE_ROOT, "later", S_IFREG);
+	cr_assert_not(catalog_refilling(w.cat));
+	cr_assert(to_repair(idle));
+	cr_assert_eq(all_stale(idle), want);
+	cr_assert(to_repair(held));
+	cr_assert_eq(all_stale(held), 0, "its holder says what is stale");
+	cr_assert(inode_of(held).refill);
+	cr_assert_eq(release(w.a, held, inode_of(held).fields.epoch, true), STATUS_OK);
+	cr_assert_neq(all_stale(held), 0);
+	cr_assert_not(to_repair(later), "it is newer than the disk");
+	/* A holder has refilled it. */
+	cr_assert_eq(lease(w.a, idle, LEASE_EXCLUSIVE), STATUS_OK);
+	cr_assert_eq(release(w.a, idle, inode_of(idle).fields.epoch, true), STATUS_OK);
+	cr_assert_not(to_repair(idle));
+	cr_assert_eq(register_core(1, 2002, 2, 10), STATUS_OK);
+	cr_assert_not(to_repair(idle), "the same disk");
+}
+
 Test(catalog_sessions, a_restore_starts_a_new_incarnation)
 {
 	uint64_t f = make(w.a, FILE_ROOT, "f", S_IFREG), lost = f + 1;
