@@ -524,6 +524,9 @@ nsec_t vol_tick(struct volume *v, nsec_t now UNUSED)
 	fenced_run(v);
 	fence = fence_at(v);
 	timers_run(v);
+	/* Whoever made room inside a file's run woke one that waits, not those behind it. */
+	if (v->room)
+		room_retry(v);
 	vol_sync_check(v);
 	deliver(v);
 	reap(v);
