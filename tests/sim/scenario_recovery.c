@@ -20,8 +20,9 @@ void shape_two_cores(struct shape *s)
 }
 
 /* The first write fills the block: recovery has nothing to zero behind the size, which would be a
- * newer version by itself. A write reaches site 1 alone; its writer dies. B recovers without site 1 and serves the old page.
- * B dies; the next recovery sees site 1 again: the lost write must not come back. */
+ * newer version by itself. A write reaches site 1 alone; its writer dies. B recovers without site 1
+ * and serves the old page. B dies; the next recovery sees site 1 again: the lost write must not come
+ * back. */
 void scenario_a1(struct cluster *c)
 {
 	struct client *a, *b, *b2;

@@ -176,7 +176,8 @@ static void leader(const struct msg *m)
 		reply.type = MSG_TYPE_r_inode;
 		put_inode(&reply.r_inode);
 		if (w.busy && w.busy--)
-			reply = (struct msg){.type = MSG_TYPE_r_status, .id = m->id, .r_status.status = STATUS_BUSY};
+			reply = (struct msg){
+				.type = MSG_TYPE_r_status, .id = m->id, .r_status.status = STATUS_BUSY};
 		break;
 	case MSG_TYPE_op_lease:
 	case MSG_TYPE_op_reclaim:
