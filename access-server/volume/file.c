@@ -335,12 +335,12 @@ void file_run(struct file *f)
 		return;
 	f->in_run = true;
 	while (f->run_again) {
-		struct vol_req *todo = NULL, *req;
+		struct vol_req *batch = NULL, *req;
 
 		f->run_again = false;
 		while ((req = req_pop(&f->waiting)))
-			req_push(&todo, req);
-		while ((req = req_pop(&todo)))
+			req_push(&batch, req);
+		while ((req = req_pop(&batch)))
 			if (!run_one(f, req))
 				req_push(&f->waiting, req);
 	}
