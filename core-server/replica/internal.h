@@ -26,7 +26,7 @@
 #define FORGETS_MAX 1024
 #define COLLECT_BATCH 1000
 #define COLLECT_EVERY NSEC_SEC
-#define COLLECT_PAUSE (60 * NSEC_SEC) /* between two walks over all files */
+#define COLLECT_PAUSE (10 * NSEC_SEC) /* between two walks over all files */
 #define SCRUB_EVERY (20 * NSEC_MSEC)  /* one block */
 #define DOUBT_BATCH 256
 #define TELL_EVERY (10 * NSEC_SEC)    /* of pages that stay bad */
