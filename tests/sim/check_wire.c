@@ -86,7 +86,7 @@ static void on_session(struct cluster *c, const struct msg *m)
 
 	if (m->r_session.status != STATUS_DISK || n->refused == n->life || m->id != n->opening)
 		return; /* or the question came late, from a life that is over */
-	if (!n->replaced)
+	if (!n->replaced && !n->rotted)
 		world_fail(&c->w, "P1: core server %u, which lost nothing, is refused", n->id);
 	node_format_soon(n);
 }

@@ -195,6 +195,7 @@ static void rot(struct faults *f)
 	struct node *n = draw_core(f);
 	unsigned pages = sim_disk_rot(n->disk, "data", 1 + (unsigned)draw(f, 4));
 
+	n->rotted = true;
 	world_trace(&f->c->w, "%u pages rot on %u", pages, n->id);
 }
 

@@ -48,6 +48,7 @@ struct node {
 	struct hint *hint;
 	uint64_t map_seen;         /* access: the map its connections follow */
 	bool replaced;             /* its disk was wiped or rolled back: it may be refused */
+	bool rotted;               /* its last record may be gone, which is a step back */
 	uint64_t opening;          /* its last question for a session */
 	uint32_t refused;          /* the life in which the catalog refused it */
 	uint32_t restarting;       /* the life that is about to end because its disk failed */
