@@ -11,6 +11,7 @@ ordinary processes with config files a person would write, all below one directo
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,10 +279,25 @@ class Cluster:
                 if s.process is not None and s.process.poll() is not None]
 
 
+def clear(cluster):
+    """Ends and removes what an earlier run left in the cluster's directory."""
+    for s in cluster.servers:
+        s.signal(signal.SIGKILL)
+    for s in cluster.servers:
+        s.wait_gone()
+    cluster.unmount_dead()
+    for site in cluster.sites:
+        if os.path.ismount(cluster.mount(site)):
+            raise Failure(f"{cluster.mount(site)} is still mounted; umount it first")
+    shutil.rmtree(cluster.root, ignore_errors=True)
+
+
 def main_guard(test, cluster):
-    """Runs test(cluster) and always leaves the machine clean; says 'ok' or what failed."""
+    """Runs test(cluster) on an empty directory and leaves the machine clean; says 'ok' or what
+    failed. Disks and logs stay after a failure, until the next run."""
     code = 1
     try:
+        clear(cluster)
         test(cluster)
         crashed = cluster.crashed()
         if crashed:
@@ -296,4 +312,6 @@ def main_guard(test, cluster):
         for s in cluster.servers:
             s.signal(signal.SIGKILL)
         cluster.unmount_dead()
+    if code == 0:
+        clear(cluster)
     return code
