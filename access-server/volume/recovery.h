@@ -36,6 +36,7 @@ struct rec_block {
 	unsigned source;        /* a replica that has it */
 	unsigned known;         /* bits: replicas on servers that were ready when it was decided */
 	unsigned good;          /* bits: proven equal to the winner */
+	unsigned unreadable;    /* bits: its newest version has a bad page and counts for nothing */
 	bool waits;             /* fewer than two known */
 	bool holes;
 };

@@ -48,10 +48,11 @@ static void judge(struct recovery *r, struct rec_block *rb)
 	bool holes[REPLICAS] = {0};
 	bool first = true;
 
+	rb->known = rb->good = 0;
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		struct rec_server *s = rec_server(r, rb->server[i]);
 
-		if (!s || s->state != REC_READY)
+		if (!s || s->state != REC_READY || (rb->unreadable >> i & 1))
 			continue;
 		rb->known |= 1u << i;
 		rank[i] = rank_at(s, rb->no, &holes[i]);
@@ -69,6 +70,18 @@ static void judge(struct recovery *r, struct rec_block *rb)
 	for (unsigned i = 0; i < REPLICAS; i++)
 		if ((rb->known >> i & 1) && version_eq(rank[i].version, rb->winner.version))
 			rb->good |= 1u << i;
+}
+
+/* A page of the winner is bad at its only holder. When the other two count as well, they say that it
+ * was never flushed, nor closed by a recovery that served it: it may go, as any unsynced write. With
+ * one of them silent nobody can tell, and the block stays as it is until all three are here. */
+static bool passed_over(struct recovery *r, struct rec_block *rb, unsigned from)
+{
+	if (rb->known != (1u << REPLICAS) - 1 || rb->good != 1u << from)
+		return false;
+	rb->unreadable = 1u << from;
+	judge(r, rb);
+	return true;
 }
 
 static bool pair_missing(struct recovery *r, const struct rec_block *rb)
@@ -90,6 +103,8 @@ static void on_copied(struct copy *c, enum copy_result result)
 
 		if (others)
 			rb->source = (unsigned)__builtin_ctz(others);
+		else if (passed_over(r, rb, c->from))
+			rec_progress(r);
 		vol_log(r->f->v, "volume.bad_page",
 			"file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
 			r->f->ino, c->no, c->server[c->from]);

@@ -182,3 +182,26 @@ void scenario_a7_punch(struct cluster *c)
 	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 40) == 0, "C reads");
 	stage_end(c);
 }
+
+/* A write reaches site 3 alone, and its pages rot there. All three replicas are up: they
+ * show that it was never flushed, so the next recovery goes without it instead of waiting. */
+void scenario_p7_newest(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	for (unsigned s = 1; s <= 2; s++)
+		stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(s, 0));
+	stage_expect(c, stage_write(a, 1, 0, 16, false) == 0, "unsynced write");
+	stage_wait(c, 200 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_lift(c);
+	stage_expect(c, sim_disk_rot(cluster_find(c, cluster_core_id(3, 0))->disk, "data", 64) > 0, "rot");
+	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 16) == 0, "B reads");
+	stage_end(c);
+}
