@@ -1,19 +1,13 @@
-#include "tests/sim/faults.h"
+#include "tests/sim/faults_internal.h"
 
 #include "common/base/mem.h"
-#include "tests/sim/sim_disk.h"
 
 struct fault_event {
 	struct event e;    /* first */
 	struct faults *f;
-	void (*run)(struct faults *f, unsigned a, unsigned b);
+	fault_fn *run;
 	unsigned a, b;
 };
-
-static uint64_t draw(struct faults *f, uint64_t below)
-{
-	return random_below(&f->c->w.stream[STREAM_FAULT], below);
-}
 
 static void fire(struct event *e)
 {
@@ -29,8 +23,7 @@ static void drop(struct event *e)
 	mem_free(e);
 }
 
-static void later(struct faults *f, nsec_t delay, void (*run)(struct faults *f, unsigned a, unsigned b),
-                  unsigned a, unsigned b)
+void faults_later(struct faults *f, nsec_t delay, fault_fn *run, unsigned a, unsigned b)
 {
 	struct fault_event *fe = mem_new(sizeof(*fe));
 
@@ -38,17 +31,9 @@ static void later(struct faults *f, nsec_t delay, void (*run)(struct faults *f, 
 	world_at(&f->c->w, f->c->w.now + delay, &fe->e);
 }
 
-/* Mostly short; some outlast a session. */
-static nsec_t draw_length(struct faults *f)
-{
-	if (draw(f, 10) < 7)
-		return world_between(&f->c->w, STREAM_FAULT, 10 * NSEC_MSEC, 500 * NSEC_MSEC);
-	return world_between(&f->c->w, STREAM_FAULT, 500 * NSEC_MSEC, 2 * f->c->shape.session_timeout);
-}
-
 /* --- nodes --- */
 
-static void restart(struct faults *f, unsigned a, unsigned b)
+void faults_restart(struct faults *f, unsigned a, unsigned b)
 {
 	struct node *n = &f->c->node[a];
 
@@ -64,7 +49,7 @@ static void crash(struct faults *f)
 	if (!f->c->node[a].alive)
 		return;
 	node_crash(&f->c->node[a], draw(f, 2) == 0);
-	later(f, draw_length(f), restart, a, 0);
+	faults_later(f, draw_length(f), faults_restart, a, 0);
 }
 
 static void power_cut(struct faults *f, uint16_t site, nsec_t length)
@@ -73,7 +58,8 @@ static void power_cut(struct faults *f, uint16_t site, nsec_t length)
 		if ((site && f->c->node[i].site != site) || !f->c->node[i].alive)
 			continue;
 		node_crash(&f->c->node[i], true);
-		later(f, length + world_between(&f->c->w, STREAM_FAULT, 0, 300 * NSEC_MSEC), restart, i, 0);
+		faults_later(f, length + world_between(&f->c->w, STREAM_FAULT, 0, 300 * NSEC_MSEC),
+		             faults_restart, i, 0);
 	}
 }
 
@@ -93,7 +79,7 @@ static void break_site(struct faults *f)
 	}
 	world_trace(&f->c->w, "site %u is cut off", site);
 	simnet_cut_site(&f->c->net, site, true);
-	later(f, draw_length(f), site_back, site, 0);
+	faults_later(f, draw_length(f), site_back, site, 0);
 }
 
 static void pause_node(struct faults *f)
@@ -107,7 +93,7 @@ static void pause_node(struct faults *f)
 
 /* --- links --- */
 
-static void mend(struct faults *f, unsigned a, unsigned b)
+void faults_mend(struct faults *f, unsigned a, unsigned b)
 {
 	simnet_cut(&f->c->net, a, b, false);
 	f->c->net.pair[a][b].slow = 0;
@@ -123,17 +109,17 @@ static void cut(struct faults *f)
 		for (unsigned i = 0; i < f->c->nodes; i++) {
 			simnet_cut(&f->c->net, a, i, true);
 			simnet_cut(&f->c->net, i, a, true);
-			later(f, length, mend, a, i);
-			later(f, length, mend, i, a);
+			faults_later(f, length, faults_mend, a, i);
+			faults_later(f, length, faults_mend, i, a);
 		}
 		return;
 	}
 	world_trace(&f->c->w, "link %u -> %u is cut", f->c->node[a].id, f->c->node[b].id);
 	simnet_cut(&f->c->net, a, b, true);
-	later(f, length, mend, a, b);
+	faults_later(f, length, faults_mend, a, b);
 	if (draw(f, 2)) {
 		simnet_cut(&f->c->net, b, a, true);
-		later(f, length, mend, b, a);
+		faults_later(f, length, faults_mend, b, a);
 	}
 }
 
@@ -152,113 +138,6 @@ static void packets(struct faults *f)
 	world_trace(&f->c->w, "packets: loss %u dup %u late %u clog %u corrupt %u per mille%s",
 	            p->loss_permille, p->dup_permille, p->late_permille, p->clog_permille,
 	            p->corrupt_permille, p->fifo ? ", in order" : "");
-}
-
-/* --- disks --- */
-
-static void disk_well(struct faults *f, unsigned a, unsigned b)
-{
-	struct sim_disk_faults none = {.tear_bytes = 512};
-
-	(void)b;
-	if (f->c->node[a].disk)
-		sim_disk_set_faults(f->c->node[a].disk, &none);
-}
-
-static void slow(struct faults *f)
-{
-	unsigned a = (unsigned)draw(f, f->c->nodes), b = (unsigned)draw(f, f->c->nodes);
-	nsec_t length = draw_length(f);
-
-	if (f->c->node[a].disk && draw(f, 2)) {
-		struct sim_disk_faults d = {.tear_bytes = 512, .jitter_percent = 50};
-
-		d.slow_sync_permille = (unsigned)draw(f, 1001);
-		d.slow_sync_ns = world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, 2 * NSEC_SEC);
-		world_trace(&f->c->w, "disk of %u is slow", f->c->node[a].id);
-		sim_disk_set_faults(f->c->node[a].disk, &d);
-		later(f, length, disk_well, a, 0);
-		return;
-	}
-	f->c->net.pair[a][b].slow = world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, NSEC_SEC);
-	later(f, length, mend, a, b);
-}
-
-/* A core server in the site whose disks may lie. */
-static struct node *draw_core(struct faults *f)
-{
-	return cluster_find(f->c, cluster_core_id(f->site, (unsigned)draw(f, f->c->shape.cores_per_site)));
-}
-
-static void rot(struct faults *f)
-{
-	struct node *n = draw_core(f);
-	unsigned pages = sim_disk_rot(n->disk, "data", 1 + (unsigned)draw(f, 4));
-
-	n->rotted = true;
-	world_trace(&f->c->w, "%u pages rot on %u", pages, n->id);
-}
-
-static void fail_sync(struct faults *f)
-{
-	struct node *n = draw_core(f);
-
-	if (!n->alive)
-		return;
-	world_trace(&f->c->w, "next fsync of %u fails", n->id);
-	sim_disk_fail_next_sync(n->disk);
-}
-
-/* What it acknowledged since its last answered heartbeat nobody could know of: for half a second
- * before its power goes it takes no writes, and its heartbeats are answered. */
-static void roll_back(struct faults *f, unsigned a, unsigned b)
-{
-	struct node *n = &f->c->node[a];
-	nsec_t now = node_clock(n), told;
-
-	(void)b;
-	for (unsigned i = 0; i < f->c->nodes; i++) {
-		if (f->c->node[i].kind == SERVER_ACCESS)
-			simnet_cut(&f->c->net, i, a, false);
-	}
-	if (!n->alive || !n->serving)
-		return;
-	told = session_valid_until(n->session) - f->c->shape.session_timeout * 9 / 10;
-	if (told < now - 300 * NSEC_MSEC || n->paused_until > f->c->w.now)
-		return;
-	node_crash(n, true);
-	world_trace(&f->c->w, "disk of %u goes back to its old image", n->id);
-	node_restore(n);
-	later(f, draw_length(f), restart, a, 0);
-}
-
-static void quiesce(struct faults *f, unsigned a, unsigned b)
-{
-	(void)b;
-	for (unsigned i = 0; i < f->c->nodes; i++) {
-		if (f->c->node[i].kind == SERVER_ACCESS)
-			simnet_cut(&f->c->net, i, a, true);
-	}
-	later(f, 600 * NSEC_MSEC, roll_back, a, 0);
-}
-
-static void replace(struct faults *f, bool wipe)
-{
-	struct node *n = draw_core(f);
-
-	if (f->replaced || !n->serving)
-		return;
-	f->replaced = true;
-	if (!wipe) {
-		node_remember(n);
-		later(f, world_between(&f->c->w, STREAM_FAULT, 200 * NSEC_MSEC, 3 * NSEC_SEC), quiesce,
-		      n->index, 0);
-		return;
-	}
-	node_crash(n, true);
-	world_trace(&f->c->w, "disk of %u is replaced by an empty one", n->id);
-	node_wipe(n);
-	later(f, draw_length(f), restart, n->index, 0);
 }
 
 /* --- the schedule --- */
@@ -282,23 +161,26 @@ static void act(struct faults *f, enum fault_class class)
 		packets(f);
 		break;
 	case FAULT_SLOW:
-		slow(f);
+		faults_slow(f);
 		break;
 	case FAULT_BLACKOUT:
 		if (draw(f, 4) == 0)
 			power_cut(f, 0, draw_length(f) / 4);
 		break;
 	case FAULT_ROT:
-		rot(f);
+		faults_rot(f);
 		break;
 	case FAULT_SYNC:
-		fail_sync(f);
+		faults_fail_core(f);
 		break;
 	case FAULT_WIPE:
-		replace(f, true);
+		faults_replace(f, true);
 		break;
 	case FAULT_ROLLBACK:
-		replace(f, false);
+		faults_replace(f, false);
+		break;
+	case FAULT_VOTE:
+		faults_fail_vote(f);
 		break;
 	case FAULT_ALL:
 		break;
@@ -307,14 +189,14 @@ static void act(struct faults *f, enum fault_class class)
 
 static void next(struct faults *f, unsigned a, unsigned b)
 {
-	unsigned class = 1u << draw(f, 11);
+	unsigned class = 1u << draw(f, FAULT_CLASSES);
 
 	(void)a;
 	(void)b;
 	if (f->classes & class)
 		act(f, (enum fault_class)class);
 	if (f->classes)
-		later(f, world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, 200 * NSEC_MSEC), next, 0, 0);
+		faults_later(f, world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, 200 * NSEC_MSEC), next, 0, 0);
 }
 
 unsigned faults_draw(struct cluster *c, unsigned allowed)
@@ -336,7 +218,7 @@ void faults_start(struct faults *f, struct cluster *c, unsigned classes)
 	*f = (struct faults){.c = c, .classes = classes};
 	f->site = (uint16_t)(1 + draw(f, c->shape.sites));
 	world_trace(&c->w, "faults %x, disks of site %u", classes, f->site);
-	later(f, 0, next, 0, 0);
+	faults_later(f, 0, next, 0, 0);
 }
 
 void faults_heal(struct faults *f)
@@ -348,7 +230,7 @@ void faults_heal(struct faults *f)
 	for (unsigned i = 0; i < c->nodes; i++) {
 		struct node *n = &c->node[i];
 
-		disk_well(f, i, 0);
+		faults_heal_disk(n);
 		n->paused_until = 0;
 		node_set_clock_rate(n, 0);
 		if (!n->alive)

@@ -12,11 +12,14 @@ enum fault_class {
 	FAULT_SLOW = 32,       /* links and disks */
 	FAULT_BLACKOUT = 64,   /* everything loses power at once */
 	FAULT_ROT = 128,       /* bit rot, in one site of the run */
-	FAULT_SYNC = 256,      /* failing fsyncs, in that site */
+	FAULT_SYNC = 256,      /* failing fsyncs and writes, in that site */
 	FAULT_WIPE = 512,      /* a core server of that site gets an empty disk, once */
 	FAULT_ROLLBACK = 1024, /* a core server of that site goes back to an old image, once */
-	FAULT_ALL = 2047,
+	FAULT_VOTE = 2048,     /* failing fsyncs and writes of any hint server */
+	FAULT_ALL = 4095,
 };
+
+#define FAULT_CLASSES 12u
 
 struct faults {
 	struct cluster *c;

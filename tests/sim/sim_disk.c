@@ -12,6 +12,7 @@
  * Failing sync. The request gives -EIO and all writes it should have covered are dropped: reads give
  *   the old pages from then on, and a later sync succeeds - as Linux does after a failed writeback,
  *   where the pages are marked clean. Who tries again is told a lie.
+ * Failing write. The request gives -EIO; reads give the old pages, the medium may have some of it.
  * Lost write. Answered with success, never happens; reads give the old pages.
  * Misdirected write. Lands some pages off in the same file, when that is inside the file.
  * Bit rot. A bit of a page flips, as read and on the medium.
@@ -73,7 +74,7 @@ struct sim_disk {
 	struct disk_file files[FILES_MAX];
 	struct sim_write *log;      /* unsynced writes, in order of submission */
 	struct sim_io *ios;
-	bool fail_next_sync, fail_all;
+	bool fail_next_sync, fail_next_write, fail_all;
 	uint64_t crash_at;
 	void (*on_crash)(void *ctx);
 	void *crash_ctx;
@@ -266,6 +267,10 @@ static int end_write(struct sim_disk *d, struct sim_io *io)
 		write_free(d, w);
 		return -ENOSPC;
 	}
+	if (d->fail_next_write) {
+		d->fail_next_write = false;
+		return -EIO; /* stays in the log unanswered: a crash decides what the medium has of it */
+	}
 	if (chance(d, d->faults.lost_write_permille)) {
 		write_free(d, w);
 		return 0;
@@ -451,7 +456,7 @@ void sim_disk_crash(struct disk *base)
 		for (uint64_t p = 0; p < d->files[i].seen.n; p++)
 			page_copy(&d->files[i].seen, &d->files[i].medium, p);
 	d->crash_at = 0;
-	d->fail_next_sync = false;
+	d->fail_next_sync = d->fail_next_write = false;
 }
 
 void sim_disk_crash_at(struct disk *base, uint64_t n, void (*on_crash)(void *ctx), void *ctx)
@@ -518,6 +523,11 @@ void sim_disk_fail_next_sync(struct disk *d)
 	self(d)->fail_next_sync = true;
 }
 
+void sim_disk_fail_next_write(struct disk *d)
+{
+	self(d)->fail_next_write = true;
+}
+
 void sim_disk_fail_all(struct disk *d, bool on)
 {
 	self(d)->fail_all = on;
@@ -531,6 +541,7 @@ void sim_disk_set_bytes(struct disk *d, uint64_t bytes)
 void sim_disk_set_faults(struct disk *d, const struct sim_disk_faults *f)
 {
 	self(d)->faults = *f;
+	self(d)->fail_next_sync = self(d)->fail_next_write = false;
 }
 
 static void drop_log(struct sim_disk *d)

@@ -31,6 +31,7 @@ struct sim_disk_faults {
 struct disk *sim_disk_new(uint64_t seed, uint64_t bytes, const struct sim_disk_env *env);
 /* Events handed to after() must not fire any more. */
 void sim_disk_free(struct disk *d);
+/* Takes back what was to fail next. */
 void sim_disk_set_faults(struct disk *d, const struct sim_disk_faults *f);
 
 /* Power cut: requests in flight are never answered; what was not synced is kept, lost or torn, each
@@ -47,6 +48,7 @@ unsigned sim_disk_rot(struct disk *d, const char *file, unsigned pages);
 /* Flips a bit of the byte at `off`; false if nothing was ever written there. */
 bool sim_disk_rot_at(struct disk *d, const char *file, uint64_t off);
 void sim_disk_fail_next_sync(struct disk *d);  /* -EIO; what was unsynced reads as old afterwards */
+void sim_disk_fail_next_write(struct disk *d); /* -EIO; some of it may be there after a crash */
 void sim_disk_fail_all(struct disk *d, bool on); /* every request gives -EIO */
 void sim_disk_set_bytes(struct disk *d, uint64_t bytes); /* size of the file system: full when used */
 void sim_disk_wipe(struct disk *d);            /* a new, empty disk; only between stores */
