@@ -1,25 +1,17 @@
 /* The program distcloud-access: a volume behind a FUSE mount, on one libuv loop.
  *
- * place_sys.c    the state directory: made, and locked against a second process
- * access_uv.c    connections, session, volume and mount, wired together
+ * access_uv.c    session, volume and mount, wired together
  * stop_uv.c      the end: dirty data, leases, mount, connections, in that order
  * admin.c        what `distcloud` may ask, answered in JSON
- * main_uv.c      options, signals, exit status */
+ * main_uv.c      what it is called with
+ *
+ * What all servers have in common is in common/server. The state directory is for the lock alone:
+ * an access server remembers nothing. */
 #pragma once
-
-#include <uv.h>
 
 #include "access-server/fuse/fs.h"
 #include "access-server/volume/volume.h"
-#include "common/base/random.h"
-#include "common/config/config.h"
-#include "common/net/net.h"
-#include "common/session/session.h"
-
-#define WHY_BYTES 512
-
-/* Exit status: 0 stopped as asked, 1 failed, 2 wrong usage or configuration. */
-enum exit_status { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+#include "common/server/server_uv.h"
 
 enum stop_phase {
 	STOP_NOT,       /* serving */
@@ -32,46 +24,32 @@ enum stop_phase {
 };
 
 struct access {
-	struct env env;             /* first: cores get this pointer */
-	struct config config;
-	int lock_fd;
-	uv_loop_t loop;
-	struct random random;
-	uint64_t boot;
-
-	struct net *net;
-	struct session *session;
+	struct server server;       /* first: server_uv.h */
 	struct volume *volume;
 	struct fs *fs;
 	uint64_t map_connected;     /* version of the map whose servers we connect to */
 	nsec_t fenced_since;        /* 0: not fenced */
 
-	uv_timer_t tick;
-	uv_prepare_t prepare;
-	uv_signal_t sigterm, sigint, sigusr1;
-
 	enum stop_phase phase;
-	enum exit_status status;
 	nsec_t stop_by;             /* what is not written by then is given up */
 	struct vol_req sync;
 	bool syncing, abandoned;
 };
 
-/* --- place_sys.c; `why` gets a sentence --- */
-MUST_CHECK int place_take(const char *dir, int *lock_fd, char *why, size_t why_size);
-void place_leave(int lock_fd);
-
 /* --- access_uv.c --- */
-/* Connects, mounts, begins to serve. On failure the caller stops. */
-MUST_CHECK int access_start(struct access *a, char *why, size_t why_size);
-const struct config_hint *access_hint(const struct access *a, server_id_t id); /* NULL: none */
+/* Connects, mounts, begins to serve. */
+MUST_CHECK int access_start(struct server *s, char *why, size_t why_size);
+nsec_t access_tick(struct server *s, nsec_t now);
+void access_recv(struct server *s, const struct msg *m);
+void access_peer_up(struct server *s, server_id_t peer);
+void access_peer_down(struct server *s, server_id_t peer);
 
 /* --- stop_uv.c --- */
-void access_stop(struct access *a, enum exit_status status);
-void access_stop_now(struct access *a); /* asked a second time: what is unwritten is lost */
+void access_stop(struct server *s);
+void access_stop_now(struct server *s); /* asked a second time: what is unwritten is lost */
 /* From the loop, after the ticks: goes on to the next phase when the present one is through. */
 void access_stop_step(struct access *a, nsec_t now);
 
 /* --- admin.c --- */
-/* The answer to a verb as JSON text, malloc'ed; *status says whether it was understood. */
-char *access_admin(struct access *a, struct span verb, struct span args, enum status *status);
+#define ACCESS_VERBS 3
+extern const struct admin_verb access_verbs[ACCESS_VERBS];

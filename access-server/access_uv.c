@@ -2,35 +2,10 @@
  * loop sleeps, and the volume's wishes about the kernel's caches go to the mount. */
 #include "access-server/access.h"
 
+#include <malloc.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
-
-/* --- the world, for the protocol cores --- */
-
-static nsec_t env_now(struct env *env)
-{
-	(void)env;
-	return clock_boottime();
-}
-
-static uint64_t env_wall(struct env *env)
-{
-	(void)env;
-	return clock_wall();
-}
-
-static int env_send(struct env *env, const struct msg *m)
-{
-	return net_send(container_of(env, struct access, env)->net, m);
-}
-
-static uint64_t env_random(struct env *env)
-{
-	return random_u64(&container_of(env, struct access, env)->random);
-}
 
 /* --- the volume's wishes --- */
 
@@ -46,7 +21,7 @@ static void on_invalidate_entry(void *ctx, uint64_t dir, struct span name, uint6
 
 static nsec_t on_rtt(void *ctx, server_id_t server)
 {
-	return net_rtt(((struct access *)ctx)->net, server);
+	return net_rtt(((struct access *)ctx)->server.net, server);
 }
 
 static void on_log(void *ctx, const char *key, const char *text)
@@ -71,7 +46,7 @@ static void on_up(void *ctx, session_id_t given, session_id_t before, const stru
 	if (given == before)
 		log_info("session.revived", "session %" PRIu64 " is valid again", given);
 	else
-		log_info("session.up", "session %" PRIu64 " opened: serving %s", given, a->config.mount);
+		log_info("session.up", "session %" PRIu64 " opened: serving %s", given, a->server.config.mount);
 	if (vol_session_ops.up)
 		vol_session_ops.up(a->volume, given, before, r);
 }
@@ -118,49 +93,9 @@ static const struct session_ops session_ops = {
 
 /* --- the network --- */
 
-const struct config_hint *access_hint(const struct access *a, server_id_t id)
+void access_recv(struct server *s, const struct msg *m)
 {
-	for (unsigned i = 0; i < a->config.hints; i++) {
-		if (a->config.hint[i].id == id)
-			return &a->config.hint[i];
-	}
-	return NULL;
-}
-
-static void answer_admin(struct access *a, const struct msg *m)
-{
-	enum status status = STATUS_OK;
-	char *json = access_admin(a, m->admin.verb, m->admin.json, &status);
-	struct msg reply = {
-		.type = MSG_TYPE_admin_reply,
-		.src = a->config.id,
-		.dst = m->src,
-		.via = m->via,
-		.id = m->id,
-		.admin_reply = {
-			.status = (uint16_t)status,
-			.json = {(const uint8_t *)json, (uint32_t)strlen(json)},
-		},
-	};
-
-	if (net_send(a->net, &reply) != 0)
-		log_debug("admin.lost", "an answer for %" PRIu32 " could not leave", m->src);
-	free(json);
-}
-
-static void on_recv(void *ctx, const struct msg *m)
-{
-	struct access *a = ctx;
-
-	if (a->phase >= STOP_NET || m->dst != a->config.id)
-		return;
-	if (m->type == MSG_TYPE_r_session && m->r_session.status != STATUS_OK)
-		log_warn("session.refused", "the catalog gives this server no session: %s",
-		         status_text((enum status)m->r_session.status));
-	if (m->type == MSG_TYPE_admin)
-		answer_admin(a, m);
-	else if (!session_recv(a->session, m))
-		vol_recv(a->volume, m);
+	vol_recv(((struct access *)s)->volume, m);
 }
 
 static bool is_core(const struct access *a, server_id_t id)
@@ -170,27 +105,19 @@ static bool is_core(const struct access *a, server_id_t id)
 	return map && map_find_server(map, id);
 }
 
-static void on_peer_up(void *ctx, server_id_t peer)
+void access_peer_up(struct server *s, server_id_t peer)
 {
-	struct access *a = ctx;
+	struct access *a = (struct access *)s;
 
-	if (a->phase >= STOP_NET)
-		return;
-	if (access_hint(a, peer))
-		session_hint_up(a->session, peer);
-	else if (is_core(a, peer))
+	if (is_core(a, peer))
 		vol_peer_up(a->volume, peer);
 }
 
-static void on_peer_down(void *ctx, server_id_t peer)
+void access_peer_down(struct server *s, server_id_t peer)
 {
-	struct access *a = ctx;
+	struct access *a = (struct access *)s;
 
-	if (a->phase >= STOP_NET)
-		return;
-	if (access_hint(a, peer))
-		session_hint_down(a->session, peer);
-	else if (is_core(a, peer))
+	if (is_core(a, peer))
 		vol_peer_down(a->volume, peer);
 }
 
@@ -203,122 +130,56 @@ static void connect_map(struct access *a)
 		return;
 	a->map_connected = map->version;
 	for (unsigned i = 0; i < map->servers; i++)
-		net_connect(a->net, map->server[i].id, map->server[i].addr);
-}
-
-static int start_net(struct access *a, char *why, size_t why_size)
-{
-	static const struct net_ops ops = {
-		.recv = on_recv,
-		.peer_up = on_peer_up,
-		.peer_down = on_peer_down,
-	};
-	char host[ADDR_TEXT_MAX];
-	uint16_t port;
-	struct net_config config = {
-		.server = a->config.id,
-		.kind = SERVER_ACCESS,
-		.cluster = a->config.cluster,
-		.boot = a->boot,
-		.bind_addr = host,
-	};
-	int rc = config_split_address(a->config.listen, host, sizeof(host), &port);
-
-	if (rc == 0)
-		rc = net_new(&a->net, &a->loop, &config, &ops, a);
-	if (rc == 0)
-		rc = net_listen(a->net, a->config.listen);
-	if (rc < 0)
-		snprintf(why, why_size, "cannot listen on %s: %s", a->config.listen, err_text(rc));
-	return rc;
-}
-
-static void start_session(struct access *a)
-{
-	unsigned order[CONFIG_HINTS_MAX];
-	struct session_config config = {
-		.server = a->config.id,
-		.kind = SERVER_ACCESS,
-		.boot = a->boot,
-		.hints = a->config.hints,
-	};
-
-	_Static_assert(CONFIG_HINTS_MAX <= SESSION_HINTS_MAX, "all hint servers fit");
-	_Static_assert(sizeof(config.addr) >= ADDR_TEXT_MAX, "the address fits");
-	memcpy(config.addr, a->config.listen, ADDR_TEXT_MAX);
-	if (a->config.own_site)
-		snprintf(config.site, sizeof(config.site), "%s",
-		         config_site_name(&a->config, a->config.own_site));
-	config_hints_by_distance(&a->config, a->config.own_site, order);
-	for (unsigned i = 0; i < a->config.hints; i++) {
-		const struct config_hint *h = &a->config.hint[order[i]];
-
-		config.hint[i] = h->id;
-		net_connect(a->net, h->id, h->addr);
-	}
-	a->session = session_new(&a->env, &config, &session_ops, a);
+		net_connect(a->server.net, map->server[i].id, map->server[i].addr);
 }
 
 static void start_volume(struct access *a)
 {
 	struct volume_config config = {
-		.server = a->config.id,
-		.site = a->config.own_site,
-		.block_shift = a->config.block_shift,
-		.buffer_bytes = a->config.buffer,
-		.stale_after = a->config.stale_after,
+		.server = a->server.config.id,
+		.site = a->server.config.own_site,
+		.block_shift = a->server.config.block_shift,
+		.buffer_bytes = a->server.config.buffer,
+		.stale_after = a->server.config.stale_after,
 	};
 
-	a->volume = vol_new(&a->env, a->session, &config, &volume_ops, a);
+	a->volume = vol_new(&a->server.env, a->server.session, &config, &volume_ops, a);
 }
 
 /* --- ticks --- */
 
-static void on_timer(uv_timer_t *t)
-{
-	(void)t; /* it only wakes the loop: the work is done in on_prepare() */
-}
-
 #define FENCE_LOOK (100 * NSEC_MSEC)
+#define STOP_LOOK (50 * NSEC_MSEC)
 
 /* on_fence = error, or wait:TIME. Returns when to look again. */
 static nsec_t obey_fence(struct access *a, nsec_t now)
 {
-	if (!a->config.fence_error)
+	if (!a->server.config.fence_error)
 		return NSEC_NEVER;
-	if (session_valid(a->session)) {
+	if (session_valid(a->server.session)) {
 		a->fenced_since = 0;
-		return session_valid_until(a->session);
+		return session_valid_until(a->server.session);
 	}
 	if (!a->fenced_since)
 		a->fenced_since = now;
-	if (now - a->fenced_since >= a->config.fence_wait && a->fs)
+	if (now - a->fenced_since >= a->server.config.fence_wait && a->fs)
 		fs_fail_waiting(a->fs);
 	return now + FENCE_LOOK;
 }
 
-/* After each batch of events, before the loop sleeps. */
-static void on_prepare(uv_prepare_t *p)
+nsec_t access_tick(struct server *s, nsec_t now)
 {
-	struct access *a = container_of(p, struct access, prepare);
-	nsec_t now = clock_boottime(), due = NSEC_NEVER;
+	struct access *a = (struct access *)s;
+	nsec_t due = NSEC_NEVER;
 
-	if (a->phase < STOP_NET) {
-		due = session_tick(a->session, now);
+	if (a->phase < STOP_NET && a->volume) {
+		due = session_tick(s->session, now);
 		due = MIN(due, obey_fence(a, now));
 		due = MIN(due, vol_tick(a->volume, now));
 		connect_map(a);
 	}
 	access_stop_step(a, now);
-	if (a->phase != STOP_NOT)
-		due = MIN(due, now + 50 * NSEC_MSEC);
-	if (a->phase == STOP_DONE)
-		return;
-	if (due == NSEC_NEVER)
-		uv_timer_stop(&a->tick);
-	else
-		uv_timer_start(&a->tick, on_timer,
-		               due <= now ? 0 : (uint64_t)DIV_UP(due - now, NSEC_MSEC), 0);
+	return a->phase == STOP_NOT ? due : MIN(due, now + STOP_LOOK);
 }
 
 /* --- the mount --- */
@@ -327,36 +188,45 @@ static void on_unmounted(void *ctx)
 {
 	struct access *a = ctx;
 
-	log_warn("mount.gone", "%s was unmounted by somebody else: stopping", a->config.mount);
-	access_stop(a, EXIT_STOPPED);
+	log_warn("mount.gone", "%s was unmounted by somebody else: stopping", a->server.config.mount);
+	server_stop(&a->server, EXIT_STOPPED);
 }
 
 static int start_mount(struct access *a, char *why, size_t why_size)
 {
 	static const struct fs_ops ops = {.unmounted = on_unmounted};
-	struct fs_config config = {.mount = a->config.mount};
+	struct fs_config config = {.mount = a->server.config.mount};
 	const char *what = "the event loop takes no more handles";
-	int rc = fs_new(&a->fs, &a->loop, &config, &ops, a);
+	int rc = fs_new(&a->fs, &a->server.loop, &config, &ops, a);
 
 	if (rc == 0)
 		rc = fs_start(a->fs, a->volume, &what);
 	if (rc < 0)
-		snprintf(why, why_size, "cannot mount %s: %s (%s)", a->config.mount, what, err_text(rc));
+		snprintf(why, why_size, "cannot mount %s: %s (%s)", a->server.config.mount, what, err_text(rc));
 	return rc;
 }
 
-int access_start(struct access *a, char *why, size_t why_size)
+/* Data blocks of a megabyte come and go: kept in the heap, their pages need not be zeroed by the
+ * kernel each time. */
+static void tune_heap(void)
 {
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+}
+
+int access_start(struct server *s, char *why, size_t why_size)
+{
+	struct access *a = (struct access *)s;
 	int rc;
 
-	a->env = (struct env){env_now, env_wall, env_send, env_random};
-	uv_timer_init(&a->loop, &a->tick);
-	uv_prepare_init(&a->loop, &a->prepare);
-	rc = start_net(a, why, why_size);
+	tune_heap();
+	rc = server_start_net(s, why, why_size);
 	if (rc < 0)
 		return rc;
-	start_session(a);
+	server_start_session(s, &session_ops, a);
 	start_volume(a);
-	uv_prepare_start(&a->prepare, on_prepare);
-	return start_mount(a, why, why_size);
+	rc = start_mount(a, why, why_size);
+	if (rc == 0)
+		log_info("access.up", "listening on %s, mounted on %s", s->config.listen, s->config.mount);
+	return rc;
 }

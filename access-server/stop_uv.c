@@ -15,7 +15,7 @@ static void on_quiesced(void *ctx, bool free)
 	struct access *a = ctx;
 
 	if (!free)
-		log_warn("mount.busy", "%s is in use: programs there will get errors", a->config.mount);
+		log_warn("mount.busy", "%s is in use: programs there will get errors", a->server.config.mount);
 	if (a->phase == STOP_QUIESCE)
 		a->phase = STOP_SYNC;
 }
@@ -27,16 +27,15 @@ static bool nothing_to_save(const struct access *a)
 	if (!a->volume)
 		return true;
 	vol_get_stats(a->volume, &stats);
-	return !stats.buffered_bytes && !session_valid(a->session);
+	return !stats.buffered_bytes && !session_valid(a->server.session);
 }
 
 static void stop_mount(struct access *a);
 
-void access_stop(struct access *a, enum exit_status status)
+void access_stop(struct server *s)
 {
-	if (a->phase != STOP_NOT)
-		return;
-	a->status = status;
+	struct access *a = (struct access *)s;
+
 	a->stop_by = clock_boottime() + STOP_WITHIN;
 	if (a->fs && fs_mounted(a->fs)) {
 		a->phase = STOP_QUIESCE;
@@ -48,10 +47,10 @@ void access_stop(struct access *a, enum exit_status status)
 	}
 }
 
-void access_stop_now(struct access *a)
+void access_stop_now(struct server *s)
 {
 	log_warn("stop.now", "asked again: not waiting for unwritten data");
-	a->stop_by = 0;
+	((struct access *)s)->stop_by = 0;
 }
 
 static void on_synced(struct vol_req *req)
@@ -61,7 +60,7 @@ static void on_synced(struct vol_req *req)
 	a->syncing = false;
 	if (req->rc < 0) {
 		log_error("stop.sync", "not everything could be written: %s", err_text(req->rc));
-		a->status = EXIT_FAILED;
+		a->server.status = EXIT_FAILED;
 	}
 	if (a->phase == STOP_SYNC) {
 		a->phase = STOP_RELEASE;
@@ -77,34 +76,18 @@ static void start_sync(struct access *a)
 	vol_submit(a->volume, &a->sync);
 }
 
-static void on_handle_closed(uv_handle_t *h)
+static void on_net_gone(struct server *s)
 {
-	(void)h;
-}
-
-static void close_loop(struct access *a)
-{
-	uv_handle_t *handles[] = {
-		(uv_handle_t *)&a->tick, (uv_handle_t *)&a->prepare, (uv_handle_t *)&a->sigterm,
-		(uv_handle_t *)&a->sigint, (uv_handle_t *)&a->sigusr1,
-	};
-
-	for (unsigned i = 0; i < ARRAY_LEN(handles); i++)
-		uv_close(handles[i], on_handle_closed);
-}
-
-static void on_net_gone(void *ctx)
-{
-	struct access *a = ctx;
+	struct access *a = (struct access *)s;
 
 	a->phase = STOP_DONE;
 	if (a->volume)
 		vol_free(a->volume);
-	if (a->session)
-		session_free(a->session);
+	if (s->session)
+		session_free(s->session);
 	if (a->fs)
 		fs_free(a->fs);
-	close_loop(a);
+	server_end(s);
 }
 
 static void on_mount_gone(void *ctx)
@@ -112,10 +95,7 @@ static void on_mount_gone(void *ctx)
 	struct access *a = ctx;
 
 	a->phase = STOP_NET;
-	if (a->net)
-		net_stop(a->net, on_net_gone);
-	else
-		on_net_gone(a);
+	server_stop_net(&a->server, on_net_gone);
 }
 
 static void stop_mount(struct access *a)
@@ -135,7 +115,7 @@ static void give_up(struct access *a)
 	if (stats.buffered_bytes && !a->abandoned) {
 		log_error("stop.lost", "giving up %" PRIu64 " bytes that no two sites have",
 		          stats.buffered_bytes);
-		a->status = EXIT_FAILED;
+		a->server.status = EXIT_FAILED;
 	}
 	a->abandoned = true;
 	stop_mount(a);

@@ -8,10 +8,8 @@
 
 /* Page tables take about a hundredth of the data; LMDB keeps old versions during a checkpoint. The
  * file is sparse: this is a bound, not a size. */
-static uint64_t kv_bytes(const struct config *config, const struct place *p)
+static uint64_t kv_bytes(uint64_t data)
 {
-	uint64_t data = config->capacity != 0 ? config->capacity : p->fs_bytes;
-
 	return MAX(data / 24, (uint64_t)1 << 30);
 }
 
@@ -31,49 +29,51 @@ static struct store_config store_config_of(const struct config *c)
 	};
 }
 
-static int open_parts(const struct config *config, const struct place *p, struct kv **kv,
-                      struct disk **disk, char *why, size_t why_size)
+static int open_kv(struct core *c, char *why, size_t why_size)
 {
-	int rc = kv_open_lmdb(kv, p->kv_dir, kv_bytes(config, p));
+	const struct state_dir *dir = &c->server.dir;
+	uint64_t data = c->server.config.capacity;
+	int rc = data != 0 ? 0 : state_dir_fs_bytes(dir, &data);
 
 	if (rc < 0) {
-		snprintf(why, why_size, "cannot open the index in %s: %s", p->kv_dir, err_text(rc));
+		snprintf(why, why_size, "cannot measure the file system of %s: %s", dir->path, err_text(rc));
 		return rc;
 	}
-	rc = disk_uring_open(disk, p->dir);
-	if (rc < 0) {
-		snprintf(why, why_size, "cannot use io_uring in %s: %s%s", p->dir, err_text(rc),
-		         rc == -ENOSYS || rc == -EPERM ?
-		                 "; this server needs a kernel with io_uring allowed" : "");
-		kv_close(*kv);
-		*kv = NULL;
-	}
+	rc = kv_open_lmdb(&c->kv, dir->below, kv_bytes(data));
+	if (rc < 0)
+		snprintf(why, why_size, "cannot open the index in %s: %s", dir->below, err_text(rc));
 	return rc;
 }
 
-int core_format(const struct config *config, char *why, size_t why_size)
+static int open_parts(struct core *c, char *why, size_t why_size)
 {
-	struct store_config store = store_config_of(config);
-	struct place p;
-	struct kv *kv;
-	struct disk *disk;
-	int rc = place_take(&p, config->directory, true, why, why_size);
+	int rc = open_kv(c, why, why_size);
 
 	if (rc < 0)
 		return rc;
-	rc = open_parts(config, &p, &kv, &disk, why, why_size);
+	rc = disk_uring_open(&c->disk, c->server.dir.path);
 	if (rc < 0)
-		goto out_leave;
-	rc = store_format(disk, kv, config->cluster, config->id, &store);
-	if (rc == -EEXIST)
-		snprintf(why, why_size, "%s holds a store already; remove the directory to lose its data",
-		         p.dir);
-	else if (rc < 0)
-		snprintf(why, why_size, "cannot format %s: %s", p.dir, err_text(rc));
-	disk_uring_close(disk);
-	kv_close(kv);
-out_leave:
-	place_leave(&p);
+		snprintf(why, why_size, "cannot use io_uring in %s: %s%s", c->server.dir.path, err_text(rc),
+		         rc == -ENOSYS || rc == -EPERM ?
+		                 "; this server needs a kernel with io_uring allowed" : "");
+	return rc;
+}
+
+int core_format(struct server *s, char *why, size_t why_size)
+{
+	struct store_config store = store_config_of(&s->config);
+	struct core *c = (struct core *)s;
+	int rc = open_parts(c, why, why_size);
+
+	if (rc == 0) {
+		rc = store_format(c->disk, c->kv, s->config.cluster, s->config.id, &store);
+		if (rc == -EEXIST)
+			snprintf(why, why_size, "%s holds a store already; remove it to lose its data",
+			         s->dir.path);
+		else if (rc < 0)
+			snprintf(why, why_size, "cannot format %s: %s", s->dir.path, err_text(rc));
+	}
+	core_close(s);
 	return rc;
 }
 
@@ -82,40 +82,36 @@ static void on_store_open(void *ctx, int rc)
 	core_opened(ctx, rc);
 }
 
-int core_open(struct core *c, char *why, size_t why_size)
+int core_start(struct server *s, char *why, size_t why_size)
 {
-	struct store_config store = store_config_of(&c->config);
-	int rc = place_take(&c->place, c->config.directory, false, why, why_size);
+	struct store_config store = store_config_of(&s->config);
+	struct core *c = (struct core *)s;
+	int rc = open_parts(c, why, why_size);
 
 	if (rc < 0)
-		return rc;
-	rc = open_parts(&c->config, &c->place, &c->kv, &c->disk, why, why_size);
-	if (rc < 0)
-		goto out_leave;
-	rc = disk_uring_uv_start(&c->disk_loop, &c->loop, c->disk);
+		goto out_close;
+	rc = disk_uring_uv_start(&c->disk_loop, &s->loop, c->disk);
 	if (rc < 0) {
 		snprintf(why, why_size, "cannot wait for the disk in the event loop: %s", err_text(rc));
-		goto out_parts;
+		goto out_close;
 	}
-	store_open(&c->store, c->disk, c->kv, c->config.cluster, c->config.id, &store, on_store_open,
+	store_open(&c->store, c->disk, c->kv, s->config.cluster, s->config.id, &store, on_store_open,
 	           c);
 	return 0;
 
-out_parts:
-	disk_uring_close(c->disk);
-	kv_close(c->kv);
-	c->disk = NULL;
-	c->kv = NULL;
-out_leave:
-	place_leave(&c->place);
+out_close:
+	core_close(s);
 	return rc;
 }
 
-void core_close_files(struct core *c)
+void core_close(struct server *s)
 {
+	struct core *c = (struct core *)s;
+
 	if (c->disk != NULL)
 		disk_uring_close(c->disk);
+	c->disk = NULL;
 	if (c->kv != NULL)
 		kv_close(c->kv);
-	place_leave(&c->place);
+	c->kv = NULL;
 }
