@@ -175,6 +175,7 @@ nsec_t access_tick(struct server *s, nsec_t now)
 	if (a->phase < STOP_NET && a->volume) {
 		due = session_tick(s->session, now);
 		due = MIN(due, obey_fence(a, now));
+		due = MIN(due, a->fs ? fs_watch(a->fs, now) : NSEC_NEVER);
 		due = MIN(due, vol_tick(a->volume, now));
 		connect_map(a);
 	}

@@ -1,7 +1,10 @@
 /* The life of a call: posted by a serving thread, submitted and answered on the loop. */
 #include "access-server/fuse/fs_internal.h"
 
+#include "access-server/fuse/caller.h"
 #include "common/base/mem.h"
+
+#define WATCH_EVERY (200 * NSEC_MSEC)
 
 struct call *call_new(fuse_req_t fuse, enum vol_op op, uint64_t ino, size_t text_bytes)
 {
@@ -9,6 +12,7 @@ struct call *call_new(fuse_req_t fuse, enum vol_op op, uint64_t ino, size_t text
 
 	c->fs = fuse_req_userdata(fuse);
 	c->fuse = fuse;
+	c->thread = fuse_req_ctx(fuse)->pid;
 	c->req.op = op;
 	c->req.ino = ino;
 	return c;
@@ -21,10 +25,19 @@ static void call_free(struct call *c)
 	mem_free(c);
 }
 
+static void unwatch(struct call *c)
+{
+	if (!c->watched)
+		return;
+	c->watched = false;
+	c->fs->watched--;
+}
+
 /* The interrupt letter may still be under way when the answer is out: the last of both frees. */
 void call_finish(struct call *c)
 {
 	c->replied = true;
+	unwatch(c);
 	c->fs->stats.in_flight--;
 	DL_DELETE(c->fs->calls, c);
 	if (!c->interrupt_posted || c->interrupted)
@@ -66,7 +79,7 @@ void call_submit(struct call *c)
 {
 	c->submitted = true;
 	vol_submit(c->fs->volume, &c->req);
-	if (c->interrupted && c->fuse)
+	if (c->ended && c->fuse)
 		vol_interrupt(c->fs->volume, &c->req);
 }
 
@@ -85,6 +98,29 @@ static void deliver_call(struct letter *letter)
 	call_submit(c);
 }
 
+/* Nobody wants the answer any more. */
+static void end_waiting(struct call *c)
+{
+	unwatch(c);
+	c->ended = true;
+	if (c->submitted && c->fuse) {
+		vol_interrupt(c->fs->volume, &c->req);
+	} else if (c->waits && c->req.op != VOL_CLOSE) {
+		writeback_leave(c);
+		c->req.rc = -EINTR;
+		on_done(&c->req);
+	}
+}
+
+/* Programs do not expect a filesystem to answer EINTR, and those that live on signals (timers of a
+ * runtime, QEMU) would fail at every slow moment: as on other filesystems only a signal that ends
+ * the process ends its waiting - but for locks, where POSIX says so. The kernel tells of the first
+ * signal only, so whoever got a harmless one is looked at until the answer is there. */
+static bool ends_waiting(const struct call *c)
+{
+	return (c->req.op == VOL_SETLK && (c->req.flags & VOL_F_WAIT)) || caller_dying(c->thread);
+}
+
 static void deliver_interrupt(struct letter *letter)
 {
 	struct call *c = container_of(letter, struct call, interrupt);
@@ -93,13 +129,27 @@ static void deliver_interrupt(struct letter *letter)
 	c->interrupted = true;
 	if (c->replied) {
 		call_free(c);
-	} else if (c->submitted && c->fuse) {
-		vol_interrupt(c->fs->volume, &c->req);
-	} else if (c->waits && c->req.op != VOL_CLOSE) {
-		writeback_leave(c);
-		c->req.rc = -EINTR;
-		on_done(&c->req);
+	} else if (ends_waiting(c)) {
+		end_waiting(c);
+	} else if (c->fuse) {
+		c->watched = true;
+		c->fs->watched++;
 	}
+}
+
+nsec_t fs_watch(struct fs *fs, nsec_t now)
+{
+	struct call *c, *next;
+
+	if (!fs->watched)
+		return NSEC_NEVER;
+	if (now < fs->watch_at)
+		return fs->watch_at;
+	DL_FOREACH_SAFE(fs->calls, c, next)
+		if (c->watched && caller_dying(c->thread))
+			end_waiting(c);
+	fs->watch_at = now + WATCH_EVERY;
+	return fs->watched ? fs->watch_at : NSEC_NEVER;
 }
 
 /* Writebacks go on: nobody waits for them, and their data is not to be dropped. */

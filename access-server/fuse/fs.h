@@ -50,6 +50,10 @@ void fs_abort(struct fs *fs);
 /* The server is fenced and its users want errors rather than waiting: what waits ends with EIO. */
 void fs_fail_waiting(struct fs *fs);
 
+/* Looks which of those that wait here have been killed meanwhile, and ends their calls. To be called
+ * before the loop sleeps; when it wants to be called again, or NSEC_NEVER. */
+nsec_t fs_watch(struct fs *fs, nsec_t now);
+
 struct fs_stats {
 	uint64_t calls, in_flight, inodes_known, invalidations, interrupts;
 };

@@ -32,6 +32,9 @@ struct call {
 	struct letter interrupt;     /* FUSE_INTERRUPT on its way to the loop */
 	bool interrupt_posted;       /* under libfuse's lock of the request; the call stays until */
 	bool interrupted;            /* delivered: the loop's */
+	bool watched;                /* the caller got a signal and lives on so far */
+	bool ended;                  /* the caller dies: its waiting is ended */
+	pid_t thread;                /* the caller's */
 	bool submitted;
 	bool replied;
 	bool deferred;               /* answered after an invalidation (appends) */
@@ -106,6 +109,8 @@ struct fs {
 	struct known *known;         /* the loop's */
 	struct call *calls;          /* the loop's */
 	struct writeback *writebacks; /* the loop's */
+	unsigned watched;            /* calls with call.watched: the loop's */
+	nsec_t watch_at;
 	struct fs_stats stats;       /* the loop's */
 
 	struct letter quiesced;

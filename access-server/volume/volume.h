@@ -129,7 +129,8 @@ struct volume *vol_new(struct env *env, struct session *session, const struct vo
 void vol_free(struct volume *v);
 
 void vol_submit(struct volume *v, struct vol_req *req); /* done() is never called from inside */
-/* The caller's process got a signal: a request that waits (fence, lock, lease) ends with -EINTR. */
+/* The caller's process dies, or a lock need not be waited for: a request that waits (fence, lock,
+ * lease) ends with -EINTR. */
 void vol_interrupt(struct volume *v, struct vol_req *req);
 /* The kernel forgot the inode. */
 void vol_forget(struct volume *v, uint64_t ino);
