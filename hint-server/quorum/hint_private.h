@@ -208,6 +208,14 @@ struct hint {
 nsec_t hint_now(const struct hint *h);
 void hint_fail(struct hint *h, int rc, const char *why);
 void hint_wake(struct hint *h, nsec_t at); /* be ticked no later than that */
+void hint_commit(struct hint *h);          /* what is applied becomes durable */
+void hint_lose(struct hint *h, bool tell); /* the leadership */
+/* As callbacks; ctx is the struct hint. */
+void hint_progress(void *ctx);
+void hint_send(void *ctx, const struct msg *m);
+
+/* --- hint_messages.c --- */
+void hint_dispatch(struct hint *h, const struct msg *m); /* a message for this server */
 
 /* --- relay.c --- */
 void relay_send(struct hint *h, const struct msg *m);   /* to m->dst by the best way known */
