@@ -22,6 +22,7 @@ static const struct server_ops ops = {
 	.kind = SERVER_ACCESS,
 	.verbs = access_verbs,
 	.n_verbs = ACCESS_VERBS,
+	.stats = access_stats,
 	.start = access_start,
 	.tick = access_tick,
 	.stop = access_stop,

@@ -1,6 +1,6 @@
 /* What `distcloud` may ask a core server, by a verb, answered as JSON:
  *
- *   status        everything below, the session and the counters
+ *   stats         counters: what every server has, what this one did, its space and scrub
  *   space         bytes: total, free, granted, reserve
  *   scrub         starts a full pass over the checksums
  *   scrub-report  how far it is, and the pages that wait for repair
@@ -48,14 +48,12 @@ static json_t *scrub_json(struct core *c)
 	return o;
 }
 
-static json_t *counters_json(struct core *c)
+static json_t *replica_json(struct core *c)
 {
 	struct replica_stats s;
-	struct net_stats net;
 	json_t *o = json_object();
 
 	replica_get_stats(c->replica, &s);
-	net_get_stats(c->server.net, &net);
 	admin_put(o, "writes", s.writes);
 	admin_put(o, "reads", s.reads);
 	admin_put(o, "installs", s.installs);
@@ -63,30 +61,19 @@ static json_t *counters_json(struct core *c)
 	admin_put(o, "refused", s.refused);
 	admin_put(o, "malformed", s.malformed);
 	admin_put(o, "files_deleted", s.files_deleted);
-	admin_put(o, "bytes_in", net.bytes_in);
-	admin_put(o, "bytes_out", net.bytes_out);
-	admin_put(o, "bad_frames", net.bad_frames);
 	return o;
 }
 
-static json_t *status_json(struct core *c)
+void core_stats(struct server *s, json_t *o)
 {
-	json_t *o = json_object();
+	struct core *c = (struct core *)s;
 
-	admin_put(o, "server", c->server.config.id);
-	admin_put_text(o, "kind", "core");
-	admin_put_text(o, "version", DC_VERSION);
-	admin_put_text(o, "site", config_site_name(&c->server.config, c->server.config.own_site));
-	admin_put_text(o, "address", c->server.config.listen);
-	admin_put(o, "session", session_id(c->server.session));
-	admin_put_bool(o, "serving", session_valid(c->server.session));
+	json_object_set_new(o, "replica", replica_json(c));
+	json_object_set_new(o, "space", space_json(c));
+	json_object_set_new(o, "scrub", scrub_json(c));
 	admin_put(o, "start", store_start_counter(c->store));
 	admin_put(o, "journal", store_journal_position(c->store));
 	admin_put(o, "damaged_blocks", store_damaged(c->store));
-	json_object_set_new(o, "space", space_json(c));
-	json_object_set_new(o, "scrub", scrub_json(c));
-	json_object_set_new(o, "counters", counters_json(c));
-	return o;
 }
 
 static json_t *file_json(struct core *c, const json_t *args)
@@ -119,12 +106,6 @@ static json_t *file_json(struct core *c, const json_t *args)
 	return o;
 }
 
-static json_t *run_status(void *ctx, const json_t *args, enum status *status)
-{
-	(void)args, (void)status;
-	return status_json(ctx);
-}
-
 static json_t *run_space(void *ctx, const json_t *args, enum status *status)
 {
 	(void)args, (void)status;
@@ -151,7 +132,7 @@ static json_t *run_file(void *ctx, const json_t *args, enum status *status)
 }
 
 const struct admin_verb core_verbs[CORE_VERBS] = {
-	{"status", run_status},
+	{"stats", server_run_stats},
 	{"space", run_space},
 	{"scrub", run_scrub},
 	{"scrub-report", run_scrub_report},

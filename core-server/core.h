@@ -49,3 +49,4 @@ void core_session_heard(struct server *s);
 /* --- admin.c --- */
 #define CORE_VERBS 5
 extern const struct admin_verb core_verbs[CORE_VERBS];
+void core_stats(struct server *s, json_t *o);

@@ -22,6 +22,7 @@ static const struct server_ops ops = {
 	.below = "index",
 	.verbs = core_verbs,
 	.n_verbs = CORE_VERBS,
+	.stats = core_stats,
 	.format = core_format,
 	.start = core_start,
 	.tick = core_tick,

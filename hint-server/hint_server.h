@@ -24,6 +24,7 @@ struct hint_server {
 MUST_CHECK int hint_server_format(struct server *s, char *why, size_t why_size);
 MUST_CHECK int hint_server_start(struct server *s, char *why, size_t why_size);
 nsec_t hint_server_tick(struct server *s, nsec_t now);
+void hint_server_stats(struct server *s, json_t *o);
 void hint_server_stop(struct server *s);
 void hint_server_close(struct server *s);
 void hint_server_recv(struct server *s, const struct msg *m);

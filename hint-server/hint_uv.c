@@ -130,6 +130,23 @@ int hint_server_start(struct server *s, char *why, size_t why_size)
 	return rc;
 }
 
+void hint_server_stats(struct server *s, json_t *o)
+{
+	struct hint_server *h = (struct hint_server *)s;
+	struct hint_status status;
+	json_t *v = json_object();
+
+	hint_get_status(h->hint, &status);
+	admin_put_bool(v, "leads", status.leader);
+	admin_put(v, "leader", status.leader_id);
+	admin_put(v, "term", status.term);
+	admin_put(v, "commit", status.commit);
+	admin_put(v, "applied", status.applied);
+	admin_put(v, "voters", status.voters);
+	admin_put(v, "voters_heard", status.voters_heard);
+	json_object_set_new(o, "vote", v);
+}
+
 /* --- the end --- */
 
 static void on_disk_stopped(void *ctx)

@@ -15,11 +15,17 @@ static const char usage[] =
 	"SIGINT. SIGUSR1 writes its trace to standard error. Exit status: 0 stopped as\n"
 	"asked or formatted, 1 failed, 2 wrong usage or configuration.\n";
 
+/* All other questions are for the core: the leader's. */
+static const struct admin_verb verbs[] = {{"stats", server_run_stats}};
+
 static const struct server_ops ops = {
 	.program = "distcloud-hint",
 	.usage = usage,
 	.kind = SERVER_HINT,
 	.below = "catalog",
+	.verbs = verbs,
+	.n_verbs = ARRAY_LEN(verbs),
+	.stats = hint_server_stats,
 	.format = hint_server_format,
 	.start = hint_server_start,
 	.tick = hint_server_tick,

@@ -99,3 +99,8 @@ uint64_t iobuf_used(void)
 {
 	return __atomic_load_n(&used, __ATOMIC_RELAXED);
 }
+
+uint64_t iobuf_budget(void)
+{
+	return __atomic_load_n(&budget, __ATOMIC_RELAXED);
+}

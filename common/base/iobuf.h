@@ -28,6 +28,7 @@ struct iobuf *iobuf_get(struct iobuf *b);     /* one more reference; returns b *
 void iobuf_put(struct iobuf *b);              /* drops one; NULL is fine */
 void iobuf_budget_set(uint64_t bytes);        /* default 512 MiB */
 uint64_t iobuf_used(void);
+uint64_t iobuf_budget(void);
 
 static inline const uint8_t *slice_data(struct slice s)
 {

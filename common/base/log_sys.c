@@ -20,6 +20,7 @@ static char server_name[64] = "distcloud";
 static enum log_level level_max = LOG_INFO;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* lines come from several threads */
 static struct key_rate rates[KEYS_MAX];
+static struct log_counts counts;
 
 void log_init(const char *who, enum log_level up_to)
 {
@@ -62,6 +63,7 @@ static bool admit(const char *key, unsigned *left_out)
 	}
 	if (r->lines >= LINES_PER_SECOND) {
 		r->left_out++;
+		counts.left_out++;
 		return false;
 	}
 	r->lines++;
@@ -87,10 +89,18 @@ void log_line(enum log_level level, const char *key, const char *fmt, ...)
 
 	pthread_mutex_lock(&lock);
 	if (admit(key, &left_out)) {
+		counts.lines[level]++;
 		fprintf(stderr, "%s %s %s %s: %s", stamp, level_name[level], server_name, key, text);
 		if (left_out > 0)
 			fprintf(stderr, " (%u such lines left out)", left_out);
 		fputc('\n', stderr);
 	}
+	pthread_mutex_unlock(&lock);
+}
+
+void log_get_counts(struct log_counts *out)
+{
+	pthread_mutex_lock(&lock);
+	*out = counts;
 	pthread_mutex_unlock(&lock);
 }

@@ -26,7 +26,7 @@ json_t *admin_refuse(enum status *status, enum status why_status, const char *wh
 	return o;
 }
 
-static const struct admin_verb *find(const struct admin_verb *verbs, unsigned n, struct span name)
+const struct admin_verb *admin_find(const struct admin_verb *verbs, unsigned n, struct span name)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (strlen(verbs[i].name) == name.len && memcmp(verbs[i].name, name.p, name.len) == 0)
@@ -48,7 +48,7 @@ static json_t *refuse_unknown(const struct admin_verb *verbs, unsigned n, enum s
 char *admin_answer(const struct admin_verb *verbs, unsigned n, void *ctx, const struct msg *m,
                    struct msg *reply)
 {
-	const struct admin_verb *verb = find(verbs, n, m->admin.verb);
+	const struct admin_verb *verb = admin_find(verbs, n, m->admin.verb);
 	struct span in = m->admin.json;
 	json_t *args = in.len > 0 ? json_loadb((const char *)in.p, in.len, 0, NULL) : NULL, *out;
 	enum status status = STATUS_OK;

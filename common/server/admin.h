@@ -12,6 +12,8 @@ struct admin_verb {
 	json_t *(*run)(void *ctx, const json_t *args, enum status *status);
 };
 
+const struct admin_verb *admin_find(const struct admin_verb *verbs, unsigned n, struct span name);
+
 /* Answers the question *m: *reply is an admin_reply with status and text, its addresses to be filled
  * in. Its text points into the returned memory, which the caller gives to free() when it is sent. */
 char *admin_answer(const struct admin_verb *verbs, unsigned n, void *ctx, const struct msg *m,

@@ -54,6 +54,12 @@ static void answer_admin(struct server *s, const struct msg *m)
 	free(json);
 }
 
+static bool is_question(const struct server *s, const struct msg *m)
+{
+	return m->type == MSG_TYPE_admin && m->dst == s->config.id &&
+	       (s->session || admin_find(s->ops->verbs, s->ops->n_verbs, m->admin.verb));
+}
+
 static void say_refused(enum status status)
 {
 	log_warn("session.refused", "the catalog gives this server no session: %s%s", status_text(status),
@@ -67,6 +73,10 @@ static void on_recv(void *ctx, const struct msg *m)
 
 	if (s->net_stopping)
 		return;
+	if (is_question(s, m)) {
+		answer_admin(s, m);
+		return;
+	}
 	if (!s->session) {
 		s->ops->recv(s, m);
 		return;
@@ -75,9 +85,7 @@ static void on_recv(void *ctx, const struct msg *m)
 		return;
 	if (m->type == MSG_TYPE_r_session && m->r_session.status != STATUS_OK)
 		say_refused((enum status)m->r_session.status);
-	if (m->type == MSG_TYPE_admin && s->ops->verbs)
-		answer_admin(s, m);
-	else if (!session_recv(s->session, m))
+	if (!session_recv(s->session, m))
 		s->ops->recv(s, m);
 	else if (s->ops->session_heard)
 		s->ops->session_heard(s);

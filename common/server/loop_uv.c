@@ -55,6 +55,7 @@ static void on_prepare(uv_prepare_t *p)
 	struct server *s = container_of(p, struct server, prepare);
 	nsec_t now = clock_boottime(), due = s->ops->tick(s, now);
 
+	server_count_turn(s);
 	if (uv_is_closing((uv_handle_t *)&s->tick))
 		return;
 	if (due == NSEC_NEVER)
@@ -88,6 +89,8 @@ int server_run(struct server *s)
 
 	server_env_init(s);
 	uv_loop_init(&s->loop);
+	uv_loop_configure(&s->loop, UV_METRICS_IDLE_TIME);
+	s->started = clock_boottime();
 	uv_timer_init(&s->loop, &s->tick);
 	uv_prepare_init(&s->loop, &s->prepare);
 	catch_signals(s);

@@ -5,6 +5,7 @@
  * connect_uv.c     the world for the protocol cores, connections, session
  * state_dir_sys.c  the directory: made, locked, identified
  * admin.c          what `distcloud` may ask, answered in JSON
+ * stats_uv.c       counters that all servers have
  *
  * A server's struct begins with a struct server and has a table of its own functions; all of them
  * run on the loop. The order of things: start() opens what the server needs; then, before each sleep
@@ -34,8 +35,11 @@ struct server_ops {
 	const char *usage;
 	enum server_kind kind;
 	const char *below;               /* directory of its key-value store; NULL: none to format */
-	const struct admin_verb *verbs;  /* answered here; NULL: recv() gets the questions */
-	unsigned n_verbs;
+	const struct admin_verb *verbs;  /* server_run_stats among them. Of a server without a session, */
+	unsigned n_verbs;                /* recv() gets questions with other verbs */
+
+	/* Adds the server's own counters to what `distcloud server show` prints. */
+	void (*stats)(struct server *s, json_t *o);
 
 	/* --format, the directory being held. NULL: there is no such option. 0, or a negative errno
 	 * with a sentence in `why`. */
@@ -56,6 +60,15 @@ struct server_ops {
 	void (*session_heard)(struct server *s); /* the session got a message; may be NULL */
 };
 
+/* How long the loop was busy without a look at what came in. */
+struct loop_stats {
+	uint64_t turns;
+	uint64_t over_1ms, over_10ms, over_100ms;
+	nsec_t longest;
+	nsec_t turn_began;
+	uint64_t idle;                   /* libuv's count then */
+};
+
 struct server {
 	struct env env;                  /* first: cores get this pointer */
 	const struct server_ops *ops;
@@ -72,6 +85,8 @@ struct server {
 	/* inside */
 	bool net_stopping;
 	void (*net_gone)(struct server *s);
+	struct loop_stats loop_stats;
+	nsec_t started;
 	uv_timer_t tick;
 	uv_prepare_t prepare;
 	uv_signal_t signal[3];
@@ -86,6 +101,12 @@ int server_run(struct server *s);                              /* from server_ma
 void server_stop(struct server *s, enum exit_status status);   /* the first call counts */
 void server_wake(struct server *s);                            /* a tick soon */
 void server_end(struct server *s);                             /* closes the loop's own handles */
+
+/* --- stats_uv.c --- */
+/* Called before the loop sleeps. */
+void server_count_turn(struct server *s);
+/* The verb "stats"; ctx is the server. */
+json_t *server_run_stats(void *ctx, const json_t *args, enum status *status);
 
 /* --- connect_uv.c --- */
 void server_env_init(struct server *s);                        /* from server_run() */

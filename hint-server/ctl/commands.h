@@ -23,6 +23,7 @@ enum ctl_exit ctl_status(struct ctl *c);
 enum ctl_exit ctl_file_show(struct ctl *c, const char *path);
 enum ctl_exit ctl_site_list(struct ctl *c);
 enum ctl_exit ctl_server_list(struct ctl *c);
+enum ctl_exit ctl_server_show(struct ctl *c, const char *id);
 enum ctl_exit ctl_scrub(struct ctl *c);
 enum ctl_exit ctl_scrub_status(struct ctl *c);
 /* Formats the directory of the server that `path` configures, by running its own program. */
@@ -30,6 +31,8 @@ enum ctl_exit ctl_format(const char *path, const char *self);
 
 /* Asks the catalog's leader through the first hint server that answers; says why on standard error. */
 MUST_CHECK int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply);
+
+int ctl_print_json(const json_t *value);
 
 /* 1536 -> "1.5 KiB", in a buffer that lives until the fourth call after. */
 const char *ctl_size_text(uint64_t bytes);

@@ -2,7 +2,6 @@
 #include "hint-server/ctl/commands.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define CORE_ANSWERS_WITHIN (2 * NSEC_SEC)
 
@@ -113,14 +112,10 @@ enum ctl_exit ctl_file_show(struct ctl *c, const char *path)
 	rc = ask_cores(c, "file", which, add_blocks, blocks);
 	json_decref(which);
 	json_object_set_new(file, "blocks", blocks);
-	if (c->json) {
-		char *text = json_dumps(file, JSON_INDENT(2) | JSON_SORT_KEYS);
-
-		puts(text ? text : "");
-		free(text);
-	} else {
+	if (c->json)
+		ctl_print_json(file);
+	else
 		print_file(file);
-	}
 	json_decref(file);
 	return rc < 0 ? CTL_FAILED : CTL_OK;
 }
@@ -186,14 +181,10 @@ enum ctl_exit ctl_scrub_status(struct ctl *c)
 		json_decref(r.rows);
 		return CTL_FAILED;
 	}
-	if (c->json) {
-		char *text = json_dumps(r.rows, JSON_INDENT(2) | JSON_SORT_KEYS);
-
-		puts(text ? text : "");
-		free(text);
-	} else {
+	if (c->json)
+		ctl_print_json(r.rows);
+	else
 		print_reports(r.rows);
-	}
 	json_decref(r.rows);
 	return r.attention && !c->json ? CTL_DEGRADED : CTL_OK;
 }

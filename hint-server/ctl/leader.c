@@ -1,6 +1,7 @@
 #include "hint-server/ctl/commands.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define ANSWER_WITHIN (3 * NSEC_SEC)
 #define TRIES 3
@@ -51,6 +52,17 @@ const char *ctl_size_text(uint64_t bytes)
 	}
 	snprintf(out, sizeof(text[0]), i == 0 ? "%.0f %s" : "%.1f %s", value, unit[i]);
 	return out;
+}
+
+int ctl_print_json(const json_t *value)
+{
+	char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+	if (!text)
+		return -EBADMSG;
+	puts(text);
+	free(text);
+	return 0;
 }
 
 const char *ctl_text(const json_t *object, const char *key)

@@ -13,6 +13,7 @@ static const char usage_text[] =
 	"  file show PATH     one file: size, home, replica sites, lease, blocks per server, stale blocks\n"
 	"  site list          sites and their space\n"
 	"  server list        servers and their state\n"
+	"  server show ID     one server's counters: loop, connections, buffers, log, what it did\n"
 	"  scrub              verify every stored page on every core server, in the background\n"
 	"  scrub status       how far that is, what it found and what waits for repair\n"
 	"  format CONFIG      make the empty directory of the server that CONFIG describes (also: init)\n"
@@ -73,6 +74,7 @@ static const struct command commands[] = {
 	{{"file", "show"}, 2, 1, ctl_file_show},
 	{{"site", "list"}, 2, 0, run_sites},
 	{{"server", "list"}, 2, 0, run_servers},
+	{{"server", "show"}, 2, 1, ctl_server_show},
 	{{"scrub", NULL}, 1, 0, run_scrub},
 	{{"scrub", "status"}, 2, 0, run_scrub_status},
 };

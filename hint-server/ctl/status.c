@@ -4,17 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int print_json(json_t *value)
-{
-	char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-
-	if (!text)
-		return -EBADMSG;
-	puts(text);
-	free(text);
-	return 0;
-}
-
 static void print_votes(const json_t *status)
 {
 	json_t *v;
@@ -71,7 +60,7 @@ enum ctl_exit ctl_status(struct ctl *c)
 	if (ctl_ask_leader(c, "status", NULL, &status) < 0)
 		return CTL_FAILED;
 	if (c->json)
-		code = print_json(status) < 0 ? CTL_FAILED : CTL_OK;
+		code = ctl_print_json(status) < 0 ? CTL_FAILED : CTL_OK;
 	else {
 		print_status(status);
 		code = strcmp(ctl_text(status, "health"), "healthy") == 0 ? CTL_OK : CTL_DEGRADED;
@@ -87,7 +76,7 @@ enum ctl_exit ctl_server_list(struct ctl *c)
 	if (ctl_ask_leader(c, "status", NULL, &status) < 0)
 		return CTL_FAILED;
 	if (c->json)
-		print_json(json_object_get(status, "servers"));
+		ctl_print_json(json_object_get(status, "servers"));
 	else
 		print_servers(json_object_get(status, "servers"));
 	json_decref(status);
@@ -141,7 +130,7 @@ enum ctl_exit ctl_site_list(struct ctl *c)
 		json_array_append_new(sites, site_summary(&c->config->site[i],
 		                                          json_object_get(status, "servers")));
 	if (c->json)
-		print_json(sites);
+		ctl_print_json(sites);
 	else
 		print_sites(sites);
 	json_decref(sites);

@@ -6,6 +6,8 @@
  * expiry), quorum/leases.c (shared leases and recalls: volatile, the leader's own). */
 #pragma once
 
+#include <jansson.h>
+
 #include "common/base/env.h"
 #include "common/disk/disk.h"
 #include "common/kv/kv.h"
@@ -73,7 +75,7 @@ const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
 /* True while a log write is under way: its memory is in use until it is answered. */
 bool hint_disk_busy(const struct hint *h);
 void hint_stepdown(struct hint *h);         /* hands leadership to another voter, if there is one */
-/* Cluster status as JSON text for `distcloud status`; complete only on the leader. malloc'ed:
+/* Cluster status for `distcloud status`; complete only on the leader. A new object:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
  *  "map", "margin": how many more voters may fail, "warnings": [text],
  *  "votes": [{"id", "site", "vote": bool, "heard": bool}],
@@ -82,8 +84,8 @@ void hint_stepdown(struct hint *h);         /* hands leadership to another voter
  *  "files": {"total", "stale", "unclean", "orphans", "held"}}
  * healthy: all voters heard, every registered core and access server up, no stale or unclean file,
  * no stale blocks reported by a holder. */
-char *hint_status_json(struct hint *h);
+json_t *hint_status_json(struct hint *h);
 /* `file show`; NULL: no such file. {"path", "ino", "type", "size", "state": [text], "block_bytes",
  *  "map", "home": site name, "sites": [names], "holder": server id or 0, "epoch", "stale_runs":
  *  [{"first", "last", "site"}]}; size as the catalog knows it, the holder's when it answers. */
-char *hint_file_json(struct hint *h, struct span path);
+json_t *hint_file_json(struct hint *h, struct span path);

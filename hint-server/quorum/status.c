@@ -3,7 +3,6 @@
 #include "hint-server/catalog/path.h"
 #include "hint-server/quorum/hint_private.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -266,7 +265,7 @@ static void judge_files(const json_t *files, char **text)
 		degraded(text, mem_printf("%lld files wait for recovery", (long long)unclean));
 }
 
-char *hint_status_json(struct hint *h)
+json_t *hint_status_json(struct hint *h)
 {
 	json_t *root = json_object(), *warnings = json_array();
 	char *text = NULL;
@@ -288,9 +287,7 @@ char *hint_status_json(struct hint *h)
 	set_text(root, "health", text ? text : "healthy");
 	mem_free(text);
 	(void)json_object_set_new(root, "warnings", warnings);
-	text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	return text;
+	return root;
 }
 
 /* --- one file --- */
@@ -368,12 +365,11 @@ static const char *type_name(uint32_t mode)
 	     : "special";
 }
 
-char *hint_file_json(struct hint *h, struct span path)
+json_t *hint_file_json(struct hint *h, struct span path)
 {
 	struct catalog_inode i;
 	json_t *root;
 	uint64_t ino;
-	char *text;
 
 	if (catalog_path(h->catalog, path, &ino) || !catalog_inode(h->catalog, ino, &i))
 		return NULL;
@@ -386,7 +382,5 @@ char *hint_file_json(struct hint *h, struct span path)
 	add_state(root, &i);
 	if (S_ISREG(i.fields.mode))
 		add_data(h, root, &i);
-	text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	return text;
+	return root;
 }

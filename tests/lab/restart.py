@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""The demo's promise: it starts fast, stops cleanly, and starts again with its data.
+"""The demo's promise: it starts fast, stops cleanly, and starts again with its data. What the
+administrator's command and SIGUSR1 show of running servers.
 
 usage: restart.py BINDIR DIRECTORY
 """
 
+import json
 import os
+import signal
 import sys
 import time
 
-from cluster import Cluster, Failure, main_guard
+from cluster import Cluster, Failure, main_guard, wait_for
 
 
 def test(cluster):
@@ -39,6 +42,29 @@ def test(cluster):
     for word in ("size", "home", "replica"):
         if word not in show:
             raise Failure(f"file show does not tell its {word}:\n{show}")
+    check_counters(cluster)
+    check_trace(cluster)
+
+
+def check_counters(cluster):
+    """Every server tells an operator what it counted; a hint server even without a leader."""
+    for server in cluster.servers:
+        stats = json.loads(cluster.distcloud("--json", "server", "show", str(server.id)))
+        if (stats["server"], stats["kind"], stats["site"]) != (server.id, server.kind, server.site):
+            raise Failure(f"{server} shows itself as {stats}")
+        if stats["loop"]["turns"] == 0 or stats["net"]["frames_in"] == 0:
+            raise Failure(f"{server} counts nothing: {stats}")
+    text = cluster.distcloud("server", "show", str(cluster.servers[0].id))
+    if "longest_us" not in text:
+        raise Failure(f"server show does not print its counters:\n{text}")
+
+
+def check_trace(cluster):
+    """SIGUSR1: the trace of the last events goes to the log."""
+    for server in cluster.servers:
+        size = os.path.getsize(server.base + ".log")
+        server.signal(signal.SIGUSR1)
+        wait_for(f"{server} to write its trace", lambda: os.path.getsize(server.base + ".log") > size)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@
 #include "common/base/bytes.h"
 #include "common/base/mem.h"
 #include "hint-server/quorum/log.h"
-#include "tests/sim/sim_disk.h"
-#include "tests/sim/world.h"
+#include "tests/unit/quorum/world_disk.h"
 
 #define LOG_BYTES (512u << 10)
 #define PAGE 4096
@@ -17,42 +16,6 @@ static struct rlog *l;
 static int loaded;      /* 1: not yet */
 static int failures;
 static bool retries;   /* HINT_BUG_SYNC_RETRIED */
-
-struct after {
-	struct event e;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
-static void drop(struct event *e)
-{
-	mem_free(e);
-}
-
-static void fire(struct event *e)
-{
-	struct after a = *container_of(e, struct after, e);
-
-	mem_free(e);
-	a.fn(a.arg);
-}
-
-static void after(void *ctx, nsec_t delay, void (*fn)(void *arg), void *arg)
-{
-	struct after *a = mem_new(sizeof(*a));
-
-	(void)ctx;
-	a->e = (struct event){.fire = fire, .drop = drop};
-	a->fn = fn;
-	a->arg = arg;
-	world_at(&w, w.now + delay, &a->e);
-}
-
-static nsec_t now(void *ctx)
-{
-	(void)ctx;
-	return w.now;
-}
 
 static void on_loaded(void *ctx, int rc)
 {
@@ -92,7 +55,7 @@ static int open_log(bool fresh)
 
 static void setup_seed(uint64_t seed)
 {
-	struct sim_disk_env env = {now, after, NULL};
+	struct sim_disk_env env = world_disk_env(&w);
 
 	world_init(&w, seed, TRACING_OFF);
 	disk = sim_disk_new(seed, 16 << 20, &env);

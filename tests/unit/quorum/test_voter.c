@@ -4,8 +4,7 @@
 #include "common/base/mem.h"
 #include "hint-server/quorum/raft_wire.h"
 #include "hint-server/quorum/voter.h"
-#include "tests/sim/sim_disk.h"
-#include "tests/sim/world.h"
+#include "tests/unit/quorum/world_disk.h"
 
 static struct world w;
 static struct disk *disk;
@@ -14,42 +13,6 @@ static int loaded;
 static unsigned sent[8]; /* by raft message type */
 static uint64_t accepted;  /* by its last answer to entries */
 static unsigned rejected;
-
-struct after {
-	struct event e;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
-static void drop(struct event *e)
-{
-	mem_free(e);
-}
-
-static void fire(struct event *e)
-{
-	struct after a = *container_of(e, struct after, e);
-
-	mem_free(e);
-	a.fn(a.arg);
-}
-
-static void after(void *ctx, nsec_t delay, void (*fn)(void *arg), void *arg)
-{
-	struct after *a = mem_new(sizeof(*a));
-
-	(void)ctx;
-	a->e = (struct event){.fire = fire, .drop = drop};
-	a->fn = fn;
-	a->arg = arg;
-	world_at(&w, w.now + delay, &a->e);
-}
-
-static nsec_t disk_now(void *ctx)
-{
-	(void)ctx;
-	return w.now;
-}
 
 static nsec_t env_now(struct env *env)
 {
@@ -120,7 +83,7 @@ static void setup(void)
 {
 	static const struct voter_ops ops = {on_loaded, on_progress, on_send, on_wants, on_install,
 	                                     on_failed};
-	struct sim_disk_env disk_env = {disk_now, after, NULL};
+	struct sim_disk_env disk_env = world_disk_env(&w);
 	struct voter_config c = {.self = 1, .peers = 5, .election_ms = 500, .heartbeat_ms = 50};
 
 	world_init(&w, 1, TRACING_OFF);
