@@ -146,14 +146,25 @@ static int record_send(struct block *b, unsigned i, struct record *r)
 	return 0;
 }
 
+/* The oldest record that replica i was not sent. Looked for from the newest end: behind a replica
+ * that lags there may be thousands before it. */
+static struct record *first_unsent(const struct block *b, unsigned i)
+{
+	struct record *r = b->records ? b->records->prev : NULL, *first = NULL;
+
+	while (r && r->n > b->sent[i]) {
+		first = r;
+		r = r == b->records ? NULL : r->prev;
+	}
+	return first;
+}
+
 void block_send_to(struct block *b, unsigned i)
 {
 	struct volume *v = b->f->v;
 	struct record *r;
 
-	DL_FOREACH(b->records, r) {
-		if (r->n <= b->sent[i])
-			continue;
+	for (r = first_unsent(b, i); r; r = r->next) {
 		if (r->gate && !file_flushed(b->f, r->gate))
 			break;
 		if (record_send(b, i, r) < 0)
@@ -344,6 +355,18 @@ static void record_free(struct record *r)
 	mem_free(r);
 }
 
+/* The oldest record that is not flushed; those before it wait for the third replica only. */
+static struct record *first_unflushed(const struct block *b)
+{
+	struct record *r = b->records ? b->records->prev : NULL, *first = NULL;
+
+	while (r && !r->flushed) {
+		first = r;
+		r = r == b->records ? NULL : r->prev;
+	}
+	return first;
+}
+
 static bool settle(struct block *b)
 {
 	struct file *f = b->f;
@@ -351,11 +374,7 @@ static bool settle(struct block *b)
 	struct record *r;
 	bool progress = false;
 
-	DL_FOREACH(b->records, r) {
-		if (r->flushed)
-			continue;
-		if (!pair_has(b, r, stale))
-			break;
+	for (r = first_unflushed(b); r && pair_has(b, r, stale); r = r->next) {
 		r->flushed = true;
 		r->flushed_at = f->v->now;
 		DL_DELETE2(f->unflushed, r, uprev, unext);

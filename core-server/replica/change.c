@@ -23,6 +23,7 @@ static void unlink_change(struct change *c)
 		return;
 	}
 	DL_DELETE(b->changes, c);
+	b->closes -= c->kind != CHANGE_WRITE;
 	b->broken = b->broken || c->req.result != 0;
 	if (b->changes == NULL) {
 		HASH_DELETE(hh, c->file->blocks, b);
@@ -83,6 +84,7 @@ void change_submit(struct change *c, uint64_t block)
 	struct file_state *f = c->file;
 	struct block_state *b;
 
+	CHECK(c->epoch <= f->rec.seal); /* and stays so: a seal only rises */
 	c->r->n_changes++;
 	f->busy++;
 	c->req.done = on_durable;
@@ -99,6 +101,7 @@ void change_submit(struct change *c, uint64_t block)
 		HASH_ADD(hh, f->blocks, block, sizeof(b->block), b);
 	}
 	c->block = b;
+	b->closes += c->kind != CHANGE_WRITE;
 	DL_APPEND(b->changes, c);
 	store_submit(c->r->store, &c->req);
 }

@@ -66,6 +66,7 @@ struct change {
 struct block_state {              /* of a block with accepted changes */
 	uint64_t block;
 	struct change *changes;   /* in the order accepted; never empty */
+	unsigned closes;          /* changes among them that set the block's `closed` */
 	bool broken;              /* one failed: the others will, and the chain ends before it */
 	UT_hash_handle hh;
 };

@@ -231,8 +231,7 @@ static void end_batch(struct store *s)
 	b->buf = NULL;
 	while ((op = b->ops) != NULL) {
 		DL_DELETE(b->ops, op);
-		if (op->blk)
-			DL_DELETE2(op->blk->inflight, op, bprev, bnext);
+		op_landed(op);
 		finish_op(s, op);
 	}
 	b->ops_n = 0;

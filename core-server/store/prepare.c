@@ -408,11 +408,20 @@ static void on_old_read(struct disk_req *io)
 	submit_pump_file(s, f);
 }
 
+static bool has_page(struct op *op, uint32_t page)
+{
+	struct leaf *l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
+
+	return l && l->present >> (page % LEAF_PAGES) & 1;
+}
+
 static bool needs_space(struct op *op, uint32_t page)
 {
 	const uint8_t *p;
-	struct leaf *l;
 
+	/* The usual overwrite: no look at all that is in flight. */
+	if (!op->blk->zeroing && has_page(op, page))
+		return false;
 	switch (newest_in_flight(op->blk, page, &p)) {
 	case FLIGHT_HOLE:
 		return true;
@@ -421,8 +430,7 @@ static bool needs_space(struct op *op, uint32_t page)
 	case FLIGHT_NONE:
 		break;
 	}
-	l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
-	return !l || !(l->present >> (page % LEAF_PAGES) & 1);
+	return !has_page(op, page);
 }
 
 /* Pages that will need new space: all of a large write, else those that have no place yet. */

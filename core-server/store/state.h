@@ -69,6 +69,7 @@ struct blk {
 	uint64_t fail_below;       /* requests submitted before this number fail with the chain */
 	struct leaf **leaves;      /* NULL: not loaded */
 	struct op *inflight;       /* in a journal batch, not durable; in order */
+	unsigned zeroing;          /* of them, those that make holes */
 	struct blk *fprev, *fnext; /* of the file */
 	struct blk *dprev, *dnext; /* dirty or cut list */
 	struct blk *cprev, *cnext;
@@ -361,6 +362,7 @@ void submit_retry_space(struct store *s);
 void op_fail(struct op *op, int rc);
 void op_free(struct op *op);
 void op_ready(struct op *op);
+void op_landed(struct op *op);    /* durable or failed: in flight no more */
 void prepare_copy(struct op *op); /* takes copies of what the request only lends */
 void prepare_start(struct op *op);
 void prepare_free(struct op *op);

@@ -165,8 +165,7 @@ static void fail_ready(struct store *s)
 		if (op->writes_left)
 			continue; /* the disk still reads its memory */
 		DL_DELETE(s->journal.ready, op);
-		if (op->blk)
-			DL_DELETE2(op->blk->inflight, op, bprev, bnext);
+		op_landed(op);
 		op_fail(op, s->failed);
 	}
 }

@@ -217,13 +217,35 @@ static void end_preparing(struct op *op)
 		op->blk->preparing = false;
 }
 
+static bool makes_holes(const struct op *op)
+{
+	for (unsigned i = 0; i < op->c.runs_n; i++)
+		if (op->c.runs[i].kind == RUN_ZERO)
+			return true;
+	return false;
+}
+
 /* All old pages are merged and large data is on its way: the journal's turn. */
 void op_ready(struct op *op)
 {
+	struct blk *b = op->blk;
+
 	end_preparing(op);
-	if (op->blk)
-		DL_APPEND2(op->blk->inflight, op, bprev, bnext);
+	if (b) {
+		DL_APPEND2(b->inflight, op, bprev, bnext);
+		b->zeroing += makes_holes(op);
+	}
 	journal_push(op);
+}
+
+void op_landed(struct op *op)
+{
+	struct blk *b = op->blk;
+
+	if (!b)
+		return;
+	DL_DELETE2(b->inflight, op, bprev, bnext);
+	b->zeroing -= makes_holes(op);
 }
 
 void op_free(struct op *op)
