@@ -75,6 +75,7 @@ struct block {
 	struct record *records;         /* not settled, oldest first */
 	uint64_t sent[REPLICAS];        /* n of the newest record sent, in order */
 	nsec_t sent_at[REPLICAS];
+	uint32_t paid[REPLICAS];        /* for the write about to be added */
 	nsec_t wait[REPLICAS];          /* until unacknowledged ones are sent again */
 	uint8_t probing;                /* bit: only the oldest was sent again; the rest after its ack */
 	uint8_t want_stale;             /* bit: hopeless (a gap we cannot fill, disk, no space) */
@@ -123,6 +124,7 @@ struct record {
 	uint64_t *sums;
 	unsigned sums_n;
 	uint64_t charged;               /* against the write buffer */
+	uint32_t paid[REPLICAS];        /* of what the replica promised */
 	bool flushed;
 	uint8_t sent;                   /* bits: to whom; bytes and number are fixed then */
 	struct version floor[REPLICAS]; /* what the replica had when it was first sent */

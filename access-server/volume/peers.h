@@ -54,7 +54,7 @@ void space_want(struct volume *v, struct peer *p, uint64_t need);
 /* Enough space promised for `bytes` on two of the three servers, stale ones not counted? 1 yes, 0
  * not yet, -ENOSPC. */
 int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t stale, uint64_t bytes);
-void space_use(struct volume *v, server_id_t server, uint64_t bytes);
+uint64_t space_use(struct volume *v, server_id_t server, uint64_t bytes); /* returns what was promised */
 void space_given(struct volume *v, server_id_t server, uint64_t bytes);
 void space_peer_down(struct volume *v, server_id_t server);
 

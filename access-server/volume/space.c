@@ -50,6 +50,8 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 {
 	unsigned enough = 0, refusing = 0;
 
+	if (VOL_BUG(v, VOLUME_BUG_NO_GRANTS))
+		return 1;
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		struct peer *p = peer_get(v, server[i]);
 
@@ -62,17 +64,21 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 		else if (p->no_space)
 			refusing++;
 	}
+	if (refusing && VOL_BUG(v, VOLUME_BUG_ONE_FULL))
+		return -ENOSPC;
 	if (enough >= 2)
 		return 1;
 	return refusing >= 2 ? -ENOSPC : 0;
 }
 
-void space_use(struct volume *v, server_id_t server, uint64_t bytes)
+uint64_t space_use(struct volume *v, server_id_t server, uint64_t bytes)
 {
 	struct peer *p = peer_get(v, server);
+	uint64_t used = MIN(p->granted, bytes);
 
-	p->granted -= MIN(p->granted, bytes);
+	p->granted -= used;
 	space_want(v, p, 0);
+	return used;
 }
 
 void space_given(struct volume *v, server_id_t server, uint64_t bytes)

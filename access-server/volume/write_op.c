@@ -133,7 +133,8 @@ static void write_pieces(struct file *f, struct slice data, uint64_t off, uint64
 
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (!(stale >> i & 1))
-				space_use(f->v, b->server[i], block_cost(p.off, p.len));
+				b->paid[i] = (uint32_t)space_use(f->v, b->server[i],
+				                                 block_cost(p.off, p.len));
 		writer_add(f, b, WRITE_DATA, p.off, p.len,
 			   (struct slice){iobuf_get(data.buf),
 					  data.off + (uint32_t)(no * bytes + p.off - off), p.len},

@@ -43,6 +43,14 @@ static void record_sums(struct record *r)
 	}
 }
 
+static void pay(struct record *r)
+{
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		r->paid[i] += r->b->paid[i];
+		r->b->paid[i] = 0;
+	}
+}
+
 /* Joins a write to the block's newest record, if nobody was sent that one yet. */
 static bool merge(struct block *b, uint32_t off, uint32_t len, struct slice data)
 {
@@ -89,6 +97,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 
 	CHECK(b->known);
 	if (op == WRITE_DATA && merge(b, off, len, data)) {
+		pay(b->records->prev);
 		block_send(b);
 		return;
 	}
@@ -104,6 +113,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 	r->data = data;
 	r->charged = data.len + RECORD_OVERHEAD;
 	record_sums(r);
+	pay(r);
 	v->buffered += r->charged;
 	if (!b->records)
 		block_make_dirty(b);
@@ -136,6 +146,7 @@ static int record_send(struct block *b, unsigned i, struct record *r)
 	m.write.prev = r->before;
 	m.write.version = r->version;
 	m.write.all = f->kept && stale_empty(&f->stale) && !f->behinds ? f->kept->n - 1 : 0;
+	m.write.paid = r->paid[i];
 	m.write.sums = (struct span){(const uint8_t *)r->sums, r->sums_n * 8};
 	rc = v->env->send(v->env, &m);
 	if (rc < 0)

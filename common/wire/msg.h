@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -167,10 +167,12 @@ enum status {
 /* A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
  * sums: XXH3 (page_sum()) of each page that lies wholly inside, 8 bytes each, in order.
  * ZERO: no payload; pages wholly inside become holes. `prev` is the version the block must have.
- * `all` is the newest version of the file durable on all replicas, for pruning. */
+ * `all` is the newest version of the file durable on all replicas, for pruning. `paid`: bytes of the
+ * sender's grant that this write uses up; a write that nothing was promised for must not eat what was
+ * promised meanwhile for others. */
 #define MSG_WRITE(X) \
 	X(u64, file) X(u64, map) X(u64, epoch) X(u64, block) X(u8, block_shift) X(u8, op) \
-	X(u32, off) X(u32, len) X(ver, prev) X(ver, version) X(u64, all) X(span, sums)
+	X(u32, off) X(u32, len) X(ver, prev) X(ver, version) X(u64, all) X(u32, paid) X(span, sums)
 /* Sent when durable (or refused). `durable`: the block's version on this server's disk; with OK
  * everything up to it is durable. `seal`: the file's seal there. `space`: bytes of new grant. */
 #define MSG_WRITE_REPLY(X) \

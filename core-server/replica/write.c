@@ -75,8 +75,7 @@ static void accept_write(struct replica *r, struct file_state *f, const struct m
 	c->req.seal = w->epoch;
 	c->req.map = w->map;
 	if (w->op == WRITE_DATA)
-		c->req.grant_bytes = space_use(r, m->src,
-			ALIGN_UP(w->off + w->len, PAGE_BYTES) - ALIGN_DOWN(w->off, PAGE_BYTES));
+		c->req.grant_bytes = space_use(r, m->src, w->paid);
 	r->stats.writes++;
 	TRACE("write.accept file block epoch n", f->file, w->block, w->version.epoch, w->version.n);
 	change_submit(c, w->block);

@@ -184,7 +184,7 @@ static void finish_op(struct store *s, struct op *op)
 	struct store_req *req = op->req;
 	struct file *f = op->file;
 
-	s->space.granted -= MIN(s->space.granted, req->grant_bytes);
+	space_spend(s, op);
 	req->result = s->failed;
 	op_free(op);
 	if (req->op == STORE_DELETE) {

@@ -448,11 +448,17 @@ static uint64_t pages_needed(struct op *op)
 	return n;
 }
 
+/* Repair, and the page of a file's attributes: cutting a file writes it, and so does the flush of data
+ * that has its space already. */
+static bool may_use_reserve(const struct op *op)
+{
+	return op->c.op == STORE_INSTALL || op->c.block == BLOCK_ATTR;
+}
+
 void prepare_start(struct op *op)
 {
 	struct store *s = op->store;
 	struct blk *b = op->blk;
-	bool privileged = op->c.op == STORE_INSTALL;
 	uint64_t need;
 
 	if (op->seq < b->fail_below) {
@@ -474,10 +480,11 @@ void prepare_start(struct op *op)
 	if (op->c.shift)
 		index_set_shift(s, b, op->c.shift);
 	need = pages_needed(op);
-	if (!space_reserve(s, need, privileged, op->req->grant_bytes)) {
+	if (!space_reserve(s, need, may_use_reserve(op), op->grant)) {
 		submit_wait_space(op);
 		return;
 	}
+	space_spend(s, op); /* the promise is a reservation now, and must not count twice */
 	op->reserved = need;
 	op->reads_left = 1; /* ours: completions may not come before the loop ends */
 	for (unsigned i = 0; i < op->old_n && !op->result; i++) {

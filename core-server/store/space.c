@@ -153,6 +153,12 @@ static uint64_t pages_left(const struct store *s)
 	return room > sp->reserved ? room - sp->reserved : 0;
 }
 
+void space_spend(struct store *s, struct op *op)
+{
+	s->space.granted -= MIN(s->space.granted, op->grant);
+	op->grant = 0;
+}
+
 /* Three kinds of claim: with a grant (was promised, the reserve does not concern it), privileged
  * (may use the reserve: repair and deletes must go on when all is full), and ordinary. None may
  * touch what was promised to others. */
@@ -372,6 +378,15 @@ void store_get_space(struct store *s, struct store_space *out)
 	out->free = left > out->reserve + sp->granted ? left - out->reserve - sp->granted : 0;
 }
 
+/* What the file has for new grants as it is. */
+static uint64_t in_file(const struct store *s)
+{
+	const struct space *sp = &s->space;
+	uint64_t kept = sp->reserved + reserve_pages(s) + DIV_UP(sp->granted, PAGE_BYTES);
+
+	return sp->free > kept ? (sp->free - kept) * PAGE_BYTES : 0;
+}
+
 uint64_t store_grant(struct store *s, uint64_t want)
 {
 	struct store_space now;
@@ -382,6 +397,8 @@ uint64_t store_grant(struct store *s, uint64_t want)
 	store_get_space(s, &now);
 	give = MIN(want, now.free);
 	give -= give % PAGE_BYTES;
+	if (!grow(s, DIV_UP(s->space.granted + give, PAGE_BYTES)))
+		give = MIN(give, in_file(s));
 	s->space.granted += give;
 	return give;
 }

@@ -154,6 +154,7 @@ struct op {
 	uint64_t patience;         /* checkpoints to wait for before ENOSPC */
 	uint64_t cost;             /* bytes counted against cache_bytes until they are in a jbuf */
 	uint64_t reserved;         /* pages promised by space.c */
+	uint64_t grant;            /* of req->grant_bytes, what is not spent yet */
 	bool large;
 	bool admitted, preparing, in_batch;
 	int result;
@@ -341,6 +342,7 @@ void space_fini(struct store *s);
 void space_mark(struct store *s, uint32_t loc, uint32_t pages); /* used, idempotent */
 void space_commit(struct store *s, uint32_t loc, bool on);      /* `committed` bit */
 bool space_committed(const struct store *s, uint32_t loc);
+void space_spend(struct store *s, struct op *op);
 bool space_reserve(struct store *s, uint64_t pages, bool privileged, uint64_t grant_bytes);
 /* Up to `want` pages in a row out of a reservation; 0 only without one. */
 uint32_t space_alloc(struct store *s, uint32_t want, uint32_t *loc);

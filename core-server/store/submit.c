@@ -88,6 +88,7 @@ void store_submit(struct store *s, struct store_req *req)
 
 	op->store = s;
 	op->req = req;
+	op->grant = req->grant_bytes;
 	op->seq = ++s->submit_seq;
 	req->result = 0;
 	op->cost = op_cost(op);
@@ -273,7 +274,7 @@ static void on_fail_later(struct later *l)
 	if (op->blk && op->result != -ECANCELED)
 		op->blk->fail_below = s->submit_seq + 1;
 	req->result = op->result;
-	s->space.granted -= MIN(s->space.granted, req->grant_bytes);
+	space_spend(s, op);
 	DL_DELETE(s->failing, op);
 	op_free(op);
 	req->done(req);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/mem.h"
+#include "tests/sim/check_space.h"
 
 static void step(struct client *cl)
 {
@@ -139,6 +140,7 @@ static void on_done(struct vol_req *req)
 	if (req->rc > 0)
 		world_fail(w, "client %u: op %d gives %d: neither 0 nor a negative errno", cl->id,
 		           (int)req->op, req->rc);
+	check_space(cl);
 	cl->after(cl);
 	iobuf_put(req->out.buf);
 	iobuf_put(cl->data);

@@ -23,6 +23,8 @@ struct shape {
 	nsec_t session_timeout, shared_timeout;
 	nsec_t think;               /* mean pause between a client's operations */
 	uint64_t disk_bytes;        /* of a core server */
+	uint64_t disk_left;         /* for its data while others fill it from the start; 0: they do not */
+	unsigned full_sites;        /* whose disks those are; bits */
 	unsigned replica_bugs, volume_bugs, hint_bugs, store_bugs;
 	unsigned drift_ppm;         /* clock rates differ by up to this */
 	unsigned wan_ms_max;

@@ -182,6 +182,9 @@ static void act(struct faults *f, enum fault_class class)
 	case FAULT_VOTE:
 		faults_fail_vote(f);
 		break;
+	case FAULT_FULL:
+		faults_fill(f);
+		break;
 	case FAULT_ALL:
 		break;
 	}
@@ -218,6 +221,8 @@ void faults_start(struct faults *f, struct cluster *c, unsigned classes)
 	*f = (struct faults){.c = c, .classes = classes};
 	f->site = (uint16_t)(1 + draw(f, c->shape.sites));
 	world_trace(&c->w, "faults %x, disks of site %u", classes, f->site);
+	if (classes & FAULT_FULL)
+		faults_fill(f); /* while the stores are small */
 	faults_later(f, 0, next, 0, 0);
 }
 

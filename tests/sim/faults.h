@@ -16,10 +16,11 @@ enum fault_class {
 	FAULT_WIPE = 512,      /* a core server of that site gets an empty disk, once */
 	FAULT_ROLLBACK = 1024, /* a core server of that site goes back to an old image, once */
 	FAULT_VOTE = 2048,     /* failing fsyncs and writes of any hint server */
-	FAULT_ALL = 4095,
+	FAULT_FULL = 4096,     /* disks of core servers: of one, of two sites, or all */
+	FAULT_ALL = 8191,
 };
 
-#define FAULT_CLASSES 12u
+#define FAULT_CLASSES 13u
 
 struct faults {
 	struct cluster *c;

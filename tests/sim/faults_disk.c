@@ -8,14 +8,44 @@ void faults_heal_disk(struct node *n)
 {
 	struct sim_disk_faults none = {.tear_bytes = 512};
 
-	if (n->disk)
-		sim_disk_set_faults(n->disk, &none);
+	if (!n->disk)
+		return;
+	sim_disk_set_faults(n->disk, &none);
+	core_unfill(n);
 }
 
-static void disk_well(struct faults *f, unsigned a, unsigned b)
+static void fast_again(struct faults *f, unsigned a, unsigned b)
+{
+	struct sim_disk_faults none = {.tear_bytes = 512};
+
+	(void)b;
+	sim_disk_set_faults(f->c->node[a].disk, &none);
+}
+
+static void has_space(struct faults *f, unsigned a, unsigned b)
 {
 	(void)b;
-	faults_heal_disk(&f->c->node[a]);
+	core_unfill(&f->c->node[a]);
+}
+
+/* The disks of one core server, of the others than one site, or of all. */
+void faults_fill(struct faults *f)
+{
+	uint64_t how = draw(f, 3), left = draw(f, 3) ? draw(f, 600u << 10) : 0;
+	unsigned one = (unsigned)draw(f, f->c->nodes);
+	uint16_t spared = (uint16_t)(1 + draw(f, f->c->shape.sites));
+	nsec_t length = draw_length(f) + draw_length(f);
+
+	for (unsigned i = 0; i < f->c->nodes; i++) {
+		struct node *n = &f->c->node[i];
+
+		bool chosen = how == 0 ? i == one : how == 2 || n->site != spared;
+
+		if (n->kind != SERVER_CORE || n->blank || !chosen)
+			continue;
+		core_fill(n, left);
+		faults_later(f, length, has_space, i, 0);
+	}
 }
 
 void faults_slow(struct faults *f)
@@ -30,7 +60,7 @@ void faults_slow(struct faults *f)
 		d.slow_sync_ns = world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, 2 * NSEC_SEC);
 		world_trace(&f->c->w, "disk of %u is slow", f->c->node[a].id);
 		sim_disk_set_faults(f->c->node[a].disk, &d);
-		faults_later(f, length, disk_well, a, 0);
+		faults_later(f, length, fast_again, a, 0);
 		return;
 	}
 	f->c->net.pair[a][b].slow = world_between(&f->c->w, STREAM_FAULT, NSEC_MSEC, NSEC_SEC);

@@ -28,5 +28,6 @@ void faults_slow(struct faults *f);     /* or a link */
 void faults_rot(struct faults *f);
 void faults_fail_core(struct faults *f);
 void faults_fail_vote(struct faults *f);
+void faults_fill(struct faults *f);
 void faults_replace(struct faults *f, bool wipe);
 void faults_heal_disk(struct node *n);

@@ -275,6 +275,7 @@ void node_wipe(struct node *n)
 	CHECK(!n->alive);
 	n->replaced = true;
 	sim_disk_wipe(n->disk);
+	core_unfill(n);
 	kv_close(n->kv);
 	n->kv = kv_new_mem();
 	n->blank = true;

@@ -2,6 +2,7 @@
 #include "core-server/store/store.h"
 #include "common/session/session.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/sim_disk.h"
 
 static nsec_t store_now(void *ctx)
 {
@@ -98,6 +99,8 @@ void core_start(struct node *n)
 		rc = store_format(n->disk, n->kv, CLUSTER_ID, n->id, &config);
 		CHECK(rc == 0);
 		n->blank = false;
+		if (n->life == 1 && n->c->shape.full_sites >> n->site & 1)
+			core_fill(n, n->c->shape.disk_left);
 		check_wire_forget(&n->c->wire, n->id);
 	}
 	store_open(&n->store, n->disk, n->kv, CLUSTER_ID, n->id, &config, on_open, n);
@@ -148,4 +151,20 @@ nsec_t core_tick(struct node *n, nsec_t now)
 bool core_disk_failed(const struct node *n)
 {
 	return n->serving && replica_disk_failed(n->replica);
+}
+
+void core_fill(struct node *n, uint64_t left)
+{
+	world_trace(&n->c->w, "disk of %u is full but for %" PRIu64 " bytes", n->id, left);
+	sim_disk_set_bytes(n->disk, sim_disk_used(n->disk) + left);
+	n->full_until = NSEC_NEVER;
+}
+
+void core_unfill(struct node *n)
+{
+	if (n->full_until != NSEC_NEVER)
+		return;
+	world_trace(&n->c->w, "disk of %u has space again", n->id);
+	sim_disk_set_bytes(n->disk, n->c->shape.disk_bytes);
+	n->full_until = n->c->w.now;
 }

@@ -39,6 +39,10 @@ void run_shape(struct shape *s, const struct run_options *o)
 	        .drift_ppm = random_chance(&r, 500) ? 20000 : 0,
 	        .wan_ms_max = 1 + (unsigned)random_below(&r, 50),
 	};
+	if (random_chance(&r, 100)) {
+		s->disk_left = (64 + random_below(&r, 600)) << 10;
+		s->full_sites = random_chance(&r, 500) ? UINT32_MAX : (unsigned)random_u64(&r);
+	}
 	s->hints = s->sites > 3 && random_chance(&r, 500) ? 5 : 3;
 	s->hints = MIN(s->hints, s->sites);
 }
@@ -84,7 +88,7 @@ bool run_until_made(struct cluster *c)
 		world_fail(&c->w, "liveness: the cluster does not come up");
 		return false;
 	}
-	c->calm = true;
+	c->calm = c->shape.full_sites == 0;
 	maker = client_new(c, cluster_find(c, cluster_access_id(1)), CLIENT_MAKER);
 	client_wake(maker, 0);
 	if (!cluster_wait(c, START_MAX, made)) {
@@ -163,7 +167,7 @@ static void random_run(struct cluster *c)
 
 	if (!run_until_made(c))
 		return;
-	c->calm = classes == 0 && c->shape.drift_ppm == 0;
+	c->calm = classes == 0 && c->shape.drift_ppm == 0 && c->shape.full_sites == 0;
 	start_clients(c);
 	faults_start(&f, c, classes);
 	world_run(&c->w, c->w.now + c->shape.faults_for);

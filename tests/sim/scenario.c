@@ -34,6 +34,10 @@ const struct scenario scenarios[] = {
         {"a15", "open files keep their blocks after unlink", shape_three_sites, scenario_a15},
         {"p7-newest", "an unflushed write that rots does not hold up recovery", shape_three_sites,
          scenario_p7_newest},
+        {"p8-one", "one full disk stops no write", shape_one_full, scenario_p8_one},
+        {"p8-two", "two full disks: ENOSPC from write, from nothing else", shape_two_full,
+         scenario_p8_full},
+        {"p8-all", "the same with all disks", shape_all_full, scenario_p8_full},
         {"p6", "flushes go on while a site dies", shape_three_sites, scenario_p6},
 };
 const unsigned scenarios_n = ARRAY_LEN(scenarios);

@@ -11,6 +11,7 @@ void shape_three_sites(struct shape *s)
 	s->names = s->appends = s->locks = false;
 	s->wan_ms_max = 5;
 	s->drift_ppm = 0;
+	s->full_sites = 0;
 }
 
 void shape_two_cores(struct shape *s)

@@ -533,6 +533,11 @@ void sim_disk_fail_all(struct disk *d, bool on)
 	self(d)->fail_all = on;
 }
 
+uint64_t sim_disk_used(const struct disk *base)
+{
+	return used_bytes(container_of(base, const struct sim_disk, base));
+}
+
 void sim_disk_set_bytes(struct disk *d, uint64_t bytes)
 {
 	self(d)->bytes = bytes;

@@ -50,6 +50,7 @@ bool sim_disk_rot_at(struct disk *d, const char *file, uint64_t off);
 void sim_disk_fail_next_sync(struct disk *d);  /* -EIO; what was unsynced reads as old afterwards */
 void sim_disk_fail_next_write(struct disk *d); /* -EIO; some of it may be there after a crash */
 void sim_disk_fail_all(struct disk *d, bool on); /* every request gives -EIO */
+uint64_t sim_disk_used(const struct disk *d);  /* bytes of its files */
 void sim_disk_set_bytes(struct disk *d, uint64_t bytes); /* size of the file system: full when used */
 void sim_disk_wipe(struct disk *d);            /* a new, empty disk; only between stores */
 void sim_disk_snapshot(struct disk *d);        /* remembers what is durable now ... */

@@ -316,6 +316,7 @@ static void send_write(uint64_t block, struct version prev, struct version versi
 		.block_shift = SHIFT, .op = op, .off = off, .len = len, .prev = prev,
 		.version = version};
 	if (op == WRITE_DATA) {
+		m.write.paid = ALIGN_UP(off + len, PAGE_BYTES) - ALIGN_DOWN(off, PAGE_BYTES);
 		m.payload = (struct slice){iobuf_new(len), 0, len};
 		memset(m.payload.buf->data, fill, len);
 		for (uint32_t p = first; p < end; p++)

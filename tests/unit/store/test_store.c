@@ -422,6 +422,40 @@ Test(store, keeps_what_it_granted_for_who_holds_the_grant)
 	mem_free(w);
 }
 
+static unsigned granted_done;
+
+static void on_granted(struct store_req *req)
+{
+	cr_assert_eq(req->result, 0, "promised space is there");
+	granted_done++;
+}
+
+/* P8: a promise counts once, as promised or as reserved: all that was granted fits at the same time,
+ * also when others have taken the rest of the file system meanwhile. */
+Test(store, has_room_for_all_it_granted_at_once)
+{
+	struct store_req r[128] = {0};
+	unsigned n;
+
+	rig_fini(&rig);
+	rig_init(&rig, 1, 2u << 20, &config);
+	cr_assert_eq(rig_open(&rig), 0);
+	n = (unsigned)(store_grant(rig.store, 16u << 20) / 16384);
+	sim_disk_set_bytes(rig.disk, 0);
+	cr_assert_gt(n, 8);
+	cr_assert_leq(n, ARRAY_LEN(r));
+	for (unsigned i = 0; i < n; i++) {
+		r[i] = (struct store_req){.op = STORE_WRITE, .file = FILE, .block = i, .block_shift = 16,
+		                          .len = 16384, .version = {1, i + 1}, .seal = 1,
+		                          .data = {rig_data(page, 16384), 0, 16384}, .grant_bytes = 16384,
+		                          .done = on_granted};
+		store_submit(rig.store, &r[i]);
+		iobuf_put(r[i].data.buf);
+	}
+	rig_run(&rig);
+	cr_assert_eq(granted_done, n);
+}
+
 Test(store, takes_back_grants_that_were_not_used)
 {
 	struct store_space a, b;
