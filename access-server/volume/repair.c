@@ -111,6 +111,17 @@ static void copied(struct copy *c)
 	b->no_space &= (uint8_t)~bit;
 }
 
+/* Another source the next time, also when several copies from this one fail together. */
+static void avoid_source(struct repair *r, const struct copy *c)
+{
+	unsigned order[REPLICAS], n;
+	server_id_t server[REPLICAS];
+
+	n = replicas_by_nearness(c->f, c->no, order, server);
+	if (n == 0 || order[r->shift % n] == c->from)
+		r->shift++;
+}
+
 static void on_copied(struct copy *c, enum copy_result result)
 {
 	struct file *f = c->f;
@@ -124,7 +135,7 @@ static void on_copied(struct copy *c, enum copy_result result)
 		f->unclean = true; /* the next grant recovers and decides by rank */
 	}
 	if (result != COPY_DONE)
-		r->shift++;
+		avoid_source(r, c);
 	DL_DELETE(r->copies, c);
 	r->n--;
 	copy_free(c);
