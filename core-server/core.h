@@ -9,7 +9,7 @@
 #pragma once
 
 #include "common/disk/disk_uring_uv.h"
-#include "common/kv/kv.h"
+#include "common/kv/kv_worker_uv.h"
 #include "common/server/server_uv.h"
 #include "core-server/replica/replica.h"
 #include "core-server/store/store.h"
@@ -18,6 +18,7 @@ struct core {
 	struct server server; /* first: server_uv.h */
 
 	struct kv *kv;
+	struct kv_worker kv_worker;
 	struct disk *disk;
 	struct disk_uring_uv disk_loop;
 	struct store *store;

@@ -124,6 +124,7 @@ static void stop_store(struct core *c)
 	if (s->session != NULL)
 		session_free(s->session);
 	s->session = NULL;
+	kv_worker_stop(&c->kv_worker);
 	if (c->disk != NULL)
 		disk_uring_uv_stop(&c->disk_loop, on_disk_stopped, s);
 	else

@@ -95,6 +95,11 @@ int core_start(struct server *s, char *why, size_t why_size)
 		snprintf(why, why_size, "cannot wait for the disk in the event loop: %s", err_text(rc));
 		goto out_close;
 	}
+	rc = kv_worker_start(&c->kv_worker, &s->loop, &c->kv);
+	if (rc < 0) {
+		snprintf(why, why_size, "cannot start a thread for the index: %s", err_text(rc));
+		return rc; /* stopped like a server that serves */
+	}
 	store_open(&c->store, c->disk, c->kv, s->config.cluster, s->config.id, &store, on_store_open,
 	           c);
 	return 0;

@@ -7,13 +7,14 @@
 #pragma once
 
 #include "common/disk/disk_uring_uv.h"
-#include "common/kv/kv.h"
+#include "common/kv/kv_worker_uv.h"
 #include "common/server/server_uv.h"
 #include "hint-server/quorum/hint.h"
 
 struct hint_server {
 	struct server server;     /* first: server_uv.h */
 	struct kv *kv;
+	struct kv_worker kv_worker;
 	struct disk *disk;
 	struct disk_uring_uv disk_loop;
 	struct hint *hint;

@@ -119,6 +119,11 @@ int hint_server_start(struct server *s, char *why, size_t why_size)
 		return rc;
 	}
 	h->disk_in_loop = true;
+	rc = kv_worker_start(&h->kv_worker, &s->loop, &h->kv);
+	if (rc) {
+		snprintf(why, why_size, "cannot start a thread for the catalog: %s", err_text(rc));
+		return rc;
+	}
 	rc = hint_new(&h->hint, &s->env, h->disk, h->kv, &config, &sentence);
 	if (rc) {
 		snprintf(why, why_size, "%s: %s (%s)", s->dir.path, sentence, err_text(rc));
@@ -162,6 +167,7 @@ static void end_when_idle(struct hint_server *h)
 	h->disk_stopping = true;
 	hint_free(h->hint);
 	h->hint = NULL;
+	kv_worker_stop(&h->kv_worker);
 	if (h->disk_in_loop)
 		disk_uring_uv_stop(&h->disk_loop, on_disk_stopped, &h->server);
 	else

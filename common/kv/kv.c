@@ -28,6 +28,36 @@ int kv_commit(struct kv *kv)
 	return kv->ops->commit(kv);
 }
 
+void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx)
+{
+	CHECK(kv->in_transaction && !kv->committing);
+	kv->in_transaction = false;
+	if (!kv->ops->commit_start) {
+		done(ctx, kv->ops->commit(kv));
+		return;
+	}
+	kv->committing = true;
+	kv->committed = done;
+	kv->committed_ctx = ctx;
+	kv->ops->commit_start(kv);
+}
+
+bool kv_committing(const struct kv *kv)
+{
+	return kv->committing;
+}
+
+void kv_commit_wait(struct kv *kv)
+{
+	if (kv->committing)
+		kv->ops->wait(kv);
+}
+
+void kv_commit_forget(struct kv *kv)
+{
+	kv->committed = NULL;
+}
+
 void kv_abort(struct kv *kv)
 {
 	if (!kv->in_transaction)

@@ -2,7 +2,8 @@
  * small and must survive (catalog, block index).
  *
  * Two backends: kv_lmdb_sys.c (servers) and kv_mem.c (simulator; commits are atomic and, as with
- * LMDB, what is not committed is gone after a crash). One writer at a time, owned by one thread.
+ * LMDB, what is not committed is gone after a crash). Over either, kv_behind.c takes commits off the
+ * owner's thread. One writer at a time, owned by one thread.
  * Reads between kv_begin() and kv_commit() see the transaction's own writes. */
 #pragma once
 
@@ -24,7 +25,8 @@ MUST_CHECK int kv_open_lmdb(struct kv **out, const char *path, uint64_t map_byte
 /* Empty in-memory store. */
 struct kv *kv_new_mem(void);
 
-/* In-memory store only: forget what was not committed, as a power cut would. */
+/* In-memory store only: forget what was not committed, as a power cut would. Behind kv_behind.c, a job
+ * that was started and has not run must not run any more. */
 void kv_mem_crash(struct kv *kv);
 
 void kv_close(struct kv *kv); /* an open transaction is dropped */
@@ -34,6 +36,14 @@ MUST_CHECK int kv_begin(struct kv *kv);
 /* Makes it durable. On error nothing of it is kept and the store must be closed. */
 MUST_CHECK int kv_commit(struct kv *kv);
 void kv_abort(struct kv *kv);
+
+/* As kv_commit(), but does not wait: done(ctx, rc) is called when the transaction is durable, at once
+ * by a backend for which that takes no time. Until then reads see it, and another may begin, but
+ * only one is on its way at a time. */
+void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx);
+bool kv_committing(const struct kv *kv);
+void kv_commit_wait(struct kv *kv);   /* done() is called before it returns */
+void kv_commit_forget(struct kv *kv); /* done() is not called any more */
 
 /* 0, or -ENOENT. *value is valid until the next write, commit or abort. */
 MUST_CHECK int kv_get(struct kv *kv, struct kv_span key, struct kv_span *value);

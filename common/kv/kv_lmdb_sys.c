@@ -26,6 +26,7 @@ struct kv_lmdb {
 	MDB_txn *read;  /* reset or live */
 	bool read_live;
 	MDB_cursor *cursor; /* of the read transaction */
+	struct kv_lmdb *twin; /* for another thread: the same environment, transactions of its own */
 };
 
 static struct kv_lmdb *lmdb_of(struct kv *kv)
@@ -294,12 +295,29 @@ static void lmdb_space(struct kv *kv, uint64_t *used, uint64_t *total)
 	*total = info.me_mapsize;
 }
 
+/* A write transaction belongs to the thread that began it, and this struct to its owner's. */
+static struct kv *lmdb_writer(struct kv *kv)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+
+	if (!l->twin)
+		l->twin = mem_new(sizeof(*l->twin));
+	*l->twin = (struct kv_lmdb){.base.ops = l->base.ops, .env = l->env, .dbi = l->dbi};
+	return &l->twin->base;
+}
+
+static void lmdb_refresh(struct kv *kv)
+{
+	end_read(lmdb_of(kv));
+}
+
 static void lmdb_close(struct kv *kv)
 {
 	struct kv_lmdb *l = lmdb_of(kv);
 
 	close_env(l);
 	free(l->path);
+	mem_free(l->twin);
 	mem_free(l);
 }
 
@@ -308,6 +326,8 @@ static const struct kv_ops ops = {
 	.begin = lmdb_begin,
 	.commit = lmdb_commit,
 	.abort = lmdb_abort,
+	.writer = lmdb_writer,
+	.refresh = lmdb_refresh,
 	.get = lmdb_get,
 	.put = lmdb_put,
 	.del = lmdb_del,

@@ -325,4 +325,8 @@ struct kv *kv_new_mem(void)
 void kv_mem_crash(struct kv *kv)
 {
 	kv_abort(kv);
+	kv->committing = false;
+	kv->committed = NULL;
+	if (kv->ops->crash)
+		kv->ops->crash(kv);
 }

@@ -8,6 +8,13 @@ struct kv_ops {
 	int (*begin)(struct kv *kv);
 	int (*commit)(struct kv *kv);
 	void (*abort)(struct kv *kv);
+	/* NULL: a commit takes no time. Else the backend ends it with base.committed(). */
+	void (*commit_start)(struct kv *kv);
+	void (*wait)(struct kv *kv);
+	void (*crash)(struct kv *kv);                /* NULL: abort is enough */
+	/* For another thread that writes while the owner reads; NULL: itself, no such threads. */
+	struct kv *(*writer)(struct kv *kv);
+	void (*refresh)(struct kv *kv);              /* reads see what the writer committed; or NULL */
 	int (*get)(struct kv *kv, struct kv_span key, struct kv_span *value);
 	int (*put)(struct kv *kv, struct kv_span key, struct kv_span value);
 	int (*del)(struct kv *kv, struct kv_span key);
@@ -22,5 +29,7 @@ struct kv_ops {
 /* Embedded first in each backend's struct. */
 struct kv {
 	const struct kv_ops *ops;
-	bool in_transaction;
+	bool in_transaction, committing;
+	void (*committed)(void *ctx, int rc);
+	void *committed_ctx;
 };

@@ -7,6 +7,7 @@
  *   write    overlay pages go to their places; places in a row in one write
  *   sync     of the data file
  *   index    kv transactions of bounded size; the last one moves the journal's start to the cut
+ *   commit   of each of them, while requests go on
  *   finish   written overlay pages are dropped, replaced space is given back
  *
  * What index writes may be newer than the cut: replay from the cut ends in the same state (apply.c).
@@ -30,7 +31,7 @@ struct item {
 	struct jbuf *buf;
 };
 
-enum phase { PHASE_READERS, PHASE_WRITE, PHASE_SYNC, PHASE_INDEX };
+enum phase { PHASE_READERS, PHASE_WRITE, PHASE_SYNC, PHASE_INDEX, PHASE_COMMIT };
 
 struct home_write {
 	struct checkpoint *checkpoint;
@@ -52,6 +53,7 @@ struct checkpoint {
 	bool syncing;
 	struct blk *blk;           /* next to index */
 	struct file *file;
+	bool indexed;              /* the transaction under way is the last one */
 };
 
 /* Without anything to move it would only spin. */
@@ -372,26 +374,49 @@ static int index_some(struct checkpoint *c, bool *done)
 	return rc;
 }
 
-/* One transaction. Blocks this thread for one commit of the kv: the one place that does. */
-static void index_step(struct checkpoint *c, bool *done)
+static void index_failed(struct store *s, int rc)
+{
+	store_fail(s, rc, "writing the index failed: %s; see the file system of the index", err_text(rc));
+}
+
+/* The next step follows when the loop has come round. */
+static void on_index_committed(void *ctx, int rc)
+{
+	struct store *s = ctx;
+
+	s->checkpoint->phase = PHASE_INDEX;
+	if (rc < 0)
+		index_failed(s, rc);
+	store_kick(s);
+}
+
+/* One transaction. */
+static void index_step(struct checkpoint *c)
 {
 	struct store *s = c->store;
 	int rc = kv_begin(s->kv);
 
-	if (!rc) {
-		rc = index_some(c, done);
-		if (!rc)
-			rc = space_save(s);
-		if (!rc && *done)
-			rc = put_position(s);
-		if (rc < 0)
-			kv_abort(s->kv);
-		else
-			rc = kv_commit(s->kv);
+	if (rc < 0) {
+		index_failed(s, rc);
+		return;
 	}
-	if (rc < 0)
-		store_fail(s, rc, "writing the index failed: %s; see the file system of the index",
-		           err_text(rc));
+	rc = index_some(c, &c->indexed);
+	if (!rc)
+		rc = space_save(s);
+	if (!rc && c->indexed)
+		rc = put_position(s);
+	if (rc < 0) {
+		kv_abort(s->kv);
+		index_failed(s, rc);
+		return;
+	}
+	c->phase = PHASE_COMMIT;
+	kv_commit_start(s->kv, on_index_committed, s);
+	if (s->config.bugs & STORE_BUG_EARLY_CUT && c->indexed) {
+		kv_commit_forget(s->kv);
+		c->phase = PHASE_INDEX;
+		store_kick(s);
+	}
 }
 
 /* --- finish --- */
@@ -436,6 +461,7 @@ void checkpoint_free(struct store *s)
 
 	if (!c)
 		return;
+	kv_commit_forget(s->kv);
 	for (size_t i = 0; i < c->items_n; i++)
 		jbuf_put(c->items[i].buf);
 	for (unsigned i = 0; i < WRITES_MAX; i++)
@@ -504,7 +530,6 @@ static void finish(struct checkpoint *c)
 void checkpoint_step(struct store *s)
 {
 	struct checkpoint *c = s->checkpoint;
-	bool done = false;
 
 	if (s->failed) {
 		answer_waiters(s);
@@ -527,11 +552,10 @@ void checkpoint_step(struct store *s)
 	}
 	if (c->phase != PHASE_INDEX)
 		return;
-	index_step(c, &done);
-	if (done && !s->failed)
+	if (c->indexed)
 		finish(c);
-	else
-		store_kick(s); /* the next transaction when the loop has come round */
+	else if (!kv_committing(s->kv)) /* only STORE_BUG_EARLY_CUT leaves one behind */
+		index_step(c);
 }
 
 void checkpoint_want(struct store *s)

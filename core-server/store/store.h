@@ -30,6 +30,7 @@ enum store_bug {
 	STORE_BUG_SYNC_RETRIED = 1,  /* a failed sync is tried again, and success then counts */
 	STORE_BUG_IN_PLACE = 2,      /* large writes overwrite committed pages in place */
 	STORE_BUG_NO_DATA_SYNC = 4,  /* a commit does not wait for its large writes to be synced */
+	STORE_BUG_EARLY_CUT = 8,     /* the journal is cut before the index is durable */
 };
 
 /* Zeros mean defaults. */

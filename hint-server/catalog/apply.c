@@ -173,18 +173,33 @@ int catalog_begin(struct catalog *c)
 }
 
 /* After a failure the voter stops, so the caches need not be read again. */
-int catalog_commit(struct catalog *c)
+static int end_batch(struct catalog *c)
 {
 	int rc;
 
 	CHECK(c->batch);
 	rc = meta_flush(c);
 	c->batch = false;
-	if (rc < 0) {
+	if (rc < 0)
 		kv_abort(c->kv);
+	return rc;
+}
+
+int catalog_commit(struct catalog *c)
+{
+	int rc = end_batch(c);
+
+	return rc < 0 ? rc : kv_commit(c->kv);
+}
+
+int catalog_commit_start(struct catalog *c, void (*done)(void *ctx, int rc), void *ctx)
+{
+	int rc = end_batch(c);
+
+	if (rc < 0)
 		return rc;
-	}
-	return kv_commit(c->kv);
+	kv_commit_start(c->kv, done, ctx);
+	return 0;
 }
 
 void catalog_abort(struct catalog *c)

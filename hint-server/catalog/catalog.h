@@ -84,6 +84,8 @@ uint64_t catalog_applied(const struct catalog *c);
 /* Opens a batch: one kv transaction for several entries, applied index included. */
 MUST_CHECK int catalog_begin(struct catalog *c);
 MUST_CHECK int catalog_commit(struct catalog *c);
+/* As kv_commit_start(): the next batch may begin before done() is called. */
+MUST_CHECK int catalog_commit_start(struct catalog *c, void (*done)(void *ctx, int rc), void *ctx);
 void catalog_abort(struct catalog *c);
 
 /* Applies the committed entry `index` (in a transaction of its own outside a batch). op NULL: an

@@ -1,7 +1,8 @@
 /* Entry points of a hint server; what is applied; what changes with the leadership.
  *
  * The catalog's kv is committed now and then, not for every entry: the log is durable, and what was
- * applied but not committed is applied again after a crash. Queries see it at once. */
+ * applied but not committed is applied again after a crash. Queries see it at once. Entries go on
+ * being applied while a commit is under way. */
 #include "hint-server/quorum/hint.h"
 
 #include "common/base/mem.h"
@@ -41,19 +42,37 @@ const char *hint_why(const struct hint *h)
 
 /* --- the catalog's transactions --- */
 
-void hint_commit(struct hint *h)
+static void on_committed(void *ctx, int rc)
 {
-	int rc;
+	struct hint *h = ctx;
 
-	if (!h->in_batch)
-		return;
-	h->in_batch = false;
-	h->batch_entries = 0;
-	rc = catalog_commit(h->catalog);
 	if (rc)
 		hint_fail(h, rc, "the catalog's store failed");
 	else
-		h->applied_durable = catalog_applied(h->catalog);
+		h->applied_durable = h->committing;
+	h->committing = 0;
+	hint_wake(h, hint_now(h));
+}
+
+static void commit(struct hint *h)
+{
+	int rc;
+
+	if (!h->in_batch || h->committing)
+		return;
+	h->in_batch = false;
+	h->batch_entries = 0;
+	h->committing = catalog_applied(h->catalog);
+	rc = catalog_commit_start(h->catalog, on_committed, h);
+	if (rc)
+		on_committed(h, rc);
+}
+
+void hint_commit_wait(struct hint *h)
+{
+	kv_commit_wait(h->kv);
+	commit(h);
+	kv_commit_wait(h->kv);
 }
 
 /* Trims the log behind what the catalog has made durable. */
@@ -66,9 +85,9 @@ static void checkpoint_if_due(struct hint *h)
 	if (catalog_applied(h->catalog) < h->checkpoint_at + h->config.snapshot_entries &&
 	    (used < total / 2 || catalog_applied(h->catalog) < h->checkpoint_at + TRAILING_MIN))
 		return;
-	hint_commit(h);
-	if (h->failed)
-		return;
+	commit(h);
+	if (h->failed || h->applied_durable <= h->checkpoint_at)
+		return; /* on_committed() comes back here */
 	if (used >= total / 2)
 		trailing = TRAILING_MIN;
 	h->checkpoint_at = h->applied_durable;
@@ -119,7 +138,7 @@ static void apply(struct hint *h)
 			hint_fail(h, rc, "a log entry could not be applied to the catalog");
 	}
 	if (h->batch_entries >= COMMIT_ENTRIES)
-		hint_commit(h);
+		commit(h);
 }
 
 /* --- leadership --- */
@@ -268,9 +287,9 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 		next = MIN(next, orphans_tick(h, now));
 	}
 	if (h->in_batch && now >= h->batch_since + COMMIT_AFTER)
-		hint_commit(h);
+		commit(h);
 	leave(h);
-	if (h->in_batch)
+	if (h->in_batch && !h->committing)
 		next = MIN(next, h->batch_since + COMMIT_AFTER);
 	if (h->leader)
 		next = MIN(next, read_index_due(&h->reads));

@@ -165,6 +165,7 @@ struct hint {
 	nsec_t batch_since;
 	uint64_t batch_entries;
 	uint64_t applied_durable;
+	uint64_t committing;            /* applied_durable when the commit under way has ended; 0: none */
 	uint64_t checkpoint_at;
 	struct catalog_reply reply;
 	struct catalog_reply scratch;
@@ -208,7 +209,7 @@ struct hint {
 nsec_t hint_now(const struct hint *h);
 void hint_fail(struct hint *h, int rc, const char *why);
 void hint_wake(struct hint *h, nsec_t at); /* be ticked no later than that */
-void hint_commit(struct hint *h);          /* what is applied becomes durable */
+void hint_commit_wait(struct hint *h);     /* returns when what is applied is durable */
 void hint_lose(struct hint *h, bool tell); /* the leadership */
 /* As callbacks; ctx is the struct hint. */
 void hint_progress(void *ctx);

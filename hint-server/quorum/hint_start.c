@@ -103,6 +103,7 @@ static int on_install(void *ctx, uint64_t index, uint64_t term)
 
 	if (!im)
 		return -ENOENT;
+	kv_commit_wait(h->kv);
 	if (h->in_batch)
 		catalog_abort(h->catalog);
 	h->in_batch = false;
@@ -123,7 +124,7 @@ static int on_export(void *ctx, struct image *im)
 	struct hint *h = ctx;
 	int rc;
 
-	hint_commit(h);
+	hint_commit_wait(h);
 	if (h->failed)
 		return -EIO;
 	rc = image_export(im, h->kv, h->config.snapshot_dir);
@@ -259,6 +260,7 @@ void hint_free(struct hint *h)
 	relay_free(h);
 	snapshots_free(h->snapshots);
 	voter_free(h->voter);
+	kv_commit_forget(h->kv);
 	if (h->catalog) {
 		if (h->in_batch)
 			catalog_abort(h->catalog);

@@ -41,6 +41,8 @@ struct node {
 	nsec_t ticked;
 	struct disk *disk;
 	struct kv *kv;
+	void (*kv_job)(void *arg);   /* a commit that has not happened yet */
+	void *kv_arg;
 	struct store *store;
 	struct replica *replica;
 	struct session *session;

@@ -1,4 +1,5 @@
-#include "common/kv/kv.h"
+#include "common/kv/kv_behind.h"
+#include "common/kv/kv_worker_uv.h"
 
 #include "common/base/mem.h"
 #include "common/base/random.h"
@@ -89,51 +90,192 @@ ParameterizedTest(enum backend *backend, kv, keeps_what_was_committed)
 	remove_kv(*backend, kv);
 }
 
-/* Both backends behave alike, transaction by transaction, over a random history. */
-Test(kv, backends_agree)
+/* A worker that runs a job when it is told to. */
+struct hands {
+	void (*job)(void *arg);
+	void *arg;
+};
+
+static void take_job(void *ctx, void (*job)(void *arg), void *arg)
 {
-	struct kv *mem = kv_new_mem(), *lmdb = open_kv(LMDB);
+	struct hands *h = ctx;
+
+	cr_assert_null(h->job);
+	*h = (struct hands){job, arg};
+}
+
+static void do_job(void *ctx)
+{
+	struct hands *h = ctx;
+	void (*job)(void *arg) = h->job;
+
+	h->job = NULL;
+	if (job)
+		job(h->arg);
+}
+
+static const struct kv_behind_ops by_hand = {take_job, do_job};
+
+static void count_done(void *ctx, int rc)
+{
+	cr_assert_eq(rc, 0);
+	++*(unsigned *)ctx;
+}
+
+static void same_content(struct kv *a, struct kv *b)
+{
+	struct kv_span from = {"", 0}, ka, va, kb, vb;
+	char last[17];
+
+	while (kv_seek(a, from, &ka, &va) == 0) {
+		cr_assert_eq(kv_seek(b, from, &kb, &vb), 0);
+		cr_assert_eq(ka.len, kb.len);
+		cr_assert_arr_eq(ka.p, kb.p, ka.len);
+		cr_assert_eq(va.len, vb.len);
+		cr_assert_arr_eq(va.p, vb.p, va.len);
+		memcpy(last, ka.p, ka.len);
+		last[ka.len] = 0; /* the smallest key after it */
+		from = (struct kv_span){last, ka.len + 1};
+	}
+	cr_assert_eq(kv_seek(b, from, &kb, &vb), -ENOENT);
+}
+
+static void change_at_random(struct kv *a, struct kv *b, struct random *r)
+{
+	char key[16], value[16];
+
+	snprintf(key, sizeof(key), "k%u", (unsigned)random_below(r, 200));
+	snprintf(value, sizeof(value), "v%u", (unsigned)random_below(r, 1000));
+	if (random_chance(r, 400))
+		cr_assert_eq(kv_del(a, text(key)), kv_del(b, text(key)));
+	else
+		cr_assert_eq(kv_put(a, text(key), text(value)), kv_put(b, text(key), text(value)));
+}
+
+/* A commit on its way, or several on end, change nothing of what is read. */
+static void agrees_with_mem(struct kv *kv, struct hands *hands)
+{
+	struct kv *mem = kv_new_mem();
+	unsigned done = 0, commits = 0;
 	struct random r;
 
 	random_seed(&r, 11);
 	for (unsigned t = 0; t < 300; t++) {
 		cr_assert_eq(kv_begin(mem), 0);
-		cr_assert_eq(kv_begin(lmdb), 0);
-		for (unsigned i = 0; i < 20; i++) {
-			char key[16], value[16];
-
-			snprintf(key, sizeof(key), "k%u", (unsigned)random_below(&r, 200));
-			snprintf(value, sizeof(value), "v%u", (unsigned)random_below(&r, 1000));
-			if (random_chance(&r, 400))
-				cr_assert_eq(kv_del(mem, text(key)), kv_del(lmdb, text(key)));
-			else
-				cr_assert_eq(kv_put(mem, text(key), text(value)),
-				             kv_put(lmdb, text(key), text(value)));
-		}
+		cr_assert_eq(kv_begin(kv), 0);
+		for (unsigned i = 0; i < 20; i++)
+			change_at_random(mem, kv, &r);
+		same_content(mem, kv);
 		if (random_chance(&r, 300)) {
 			kv_abort(mem);
-			kv_abort(lmdb);
-		} else {
+			kv_abort(kv);
+		} else if (random_chance(&r, 300)) {
 			cr_assert_eq(kv_commit(mem), 0);
-			cr_assert_eq(kv_commit(lmdb), 0);
+			cr_assert_eq(kv_commit(kv), 0);
+		} else {
+			kv_commit_wait(kv);
+			cr_assert_eq(done, commits);
+			cr_assert_eq(kv_commit(mem), 0);
+			kv_commit_start(kv, count_done, &done);
+			commits++;
 		}
-		struct kv_span from = {"", 0}, ka, va, kb, vb;
-		char last[16];
-
-		while (kv_seek(mem, from, &ka, &va) == 0) {
-			cr_assert_eq(kv_seek(lmdb, from, &kb, &vb), 0);
-			cr_assert_eq(ka.len, kb.len);
-			cr_assert_arr_eq(ka.p, kb.p, ka.len);
-			cr_assert_eq(va.len, vb.len);
-			cr_assert_arr_eq(va.p, vb.p, va.len);
-			memcpy(last, ka.p, ka.len);
-			last[ka.len] = 0; /* the smallest key after it */
-			from = (struct kv_span){last, ka.len + 1};
-		}
-		cr_assert_eq(kv_seek(lmdb, from, &kb, &vb), -ENOENT);
+		if (hands && random_chance(&r, 300))
+			do_job(hands);
+		same_content(mem, kv);
+		if (hands && random_chance(&r, 500))
+			kv_behind_done(kv);
+		same_content(mem, kv);
 	}
+	kv_commit_wait(kv);
+	cr_assert_eq(done, commits);
 	kv_close(mem);
+}
+
+Test(kv, backends_agree)
+{
+	struct kv *lmdb = open_kv(LMDB);
+
+	agrees_with_mem(lmdb, NULL);
 	remove_kv(LMDB, lmdb);
+}
+
+Test(kv, behind_agrees_over_memory)
+{
+	struct hands hands = {NULL, NULL};
+	struct kv *kv = kv_new_behind(kv_new_mem(), &by_hand, &hands);
+
+	agrees_with_mem(kv, &hands);
+	kv_close(kv);
+}
+
+Test(kv, behind_agrees_over_lmdb)
+{
+	struct hands hands = {NULL, NULL};
+	struct kv *kv = kv_new_behind(open_kv(LMDB), &by_hand, &hands);
+
+	agrees_with_mem(kv, &hands);
+	remove_kv(LMDB, kv);
+}
+
+/* Durable is what the job has written, whether or not anybody heard of it. */
+Test(kv, behind_forgets_in_a_crash_what_was_not_written)
+{
+	struct hands hands = {NULL, NULL};
+	struct kv *kv = kv_new_behind(kv_new_mem(), &by_hand, &hands);
+	unsigned done = 0;
+
+	for (unsigned written = 0; written <= 1; written++) {
+		cr_assert_eq(kv_begin(kv), 0);
+		cr_assert_eq(kv_put(kv, text("a"), text(written ? "2" : "1")), 0);
+		kv_commit_start(kv, count_done, &done);
+		cr_assert(has(kv, "a", written ? "2" : "1"));
+		if (written)
+			do_job(&hands);
+		hands.job = NULL;
+		kv_mem_crash(kv);
+		cr_assert(has(kv, "a", written ? "2" : NULL));
+		kv_behind_done(kv);
+		cr_assert_eq(done, 0, "nobody is there to hear it");
+	}
+	kv_close(kv);
+}
+
+/* The thread: commits end while the loop runs, and one under way ends with it. */
+Test(kv, worker_commits_for_a_loop)
+{
+	struct kv *kv = open_kv(LMDB);
+	struct kv_worker w = {0};
+	unsigned done = 0;
+	uv_loop_t loop;
+
+	cr_assert_eq(uv_loop_init(&loop), 0);
+	cr_assert_eq(kv_worker_start(&w, &loop, &kv), 0);
+	uv_ref((uv_handle_t *)&w.ran); /* nothing else keeps this loop alive */
+	for (unsigned i = 0; i < 20; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%u", i);
+		cr_assert_eq(kv_begin(kv), 0);
+		cr_assert_eq(kv_put(kv, text(key), text("v")), 0);
+		kv_commit_start(kv, count_done, &done);
+		cr_assert(has(kv, key, "v"));
+		while (done == i)
+			uv_run(&loop, UV_RUN_ONCE);
+		cr_assert(has(kv, key, "v"));
+	}
+	cr_assert_eq(kv_begin(kv), 0);
+	cr_assert_eq(kv_put(kv, text("last"), text("v")), 0);
+	kv_commit_start(kv, count_done, &done);
+	kv_commit_forget(kv);
+	kv_worker_stop(&w);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	cr_assert_eq(uv_loop_close(&loop), 0);
+	cr_assert_eq(done, 20);
+	kv_close(kv);
+	cr_assert_eq(kv_open_lmdb(&kv, dir, 16 << 20), 0);
+	cr_assert(has(kv, "k19", "v"));
+	cr_assert(has(kv, "last", "v"));
+	remove_kv(LMDB, kv);
 }
 
 Test(kv, image_brings_everything_back)

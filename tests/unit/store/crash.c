@@ -507,7 +507,7 @@ static void restart(struct trial *t)
 		if (t->g.store)
 			rig_close(&t->g);
 		forget_requests(t);
-		kv_mem_crash(t->g.kv);
+		rig_kv_crash(&t->g);
 		t->g.stopped = false;
 		if (tries < 3 && random_below(&t->r, 4) == 0) /* a power cut while it opens */
 			sim_disk_crash_at(t->g.disk, 1 + random_below(&t->r, 8), on_crash, t);

@@ -1,6 +1,7 @@
 #include "tests/unit/store/rig.h"
 
 #include "common/base/mem.h"
+#include "common/kv/kv_behind.h"
 #include "core-server/store/state.h"
 
 /* --- events --- */
@@ -98,16 +99,49 @@ void rig_sleep(struct rig *g, nsec_t ns)
 	}
 }
 
+/* --- commits of the index --- */
+static void kv_run(void *ctx)
+{
+	struct rig *g = ctx;
+	void (*job)(void *arg) = g->kv_job;
+
+	g->kv_job = NULL;
+	if (job)
+		job(g->kv_arg);
+}
+
+static void kv_heard(void *ctx)
+{
+	kv_behind_done(((struct rig *)ctx)->kv);
+}
+
+static void kv_start(void *ctx, void (*job)(void *arg), void *arg)
+{
+	struct rig *g = ctx;
+
+	g->kv_job = job;
+	g->kv_arg = arg;
+	after(g, 2 * NSEC_MSEC, kv_run, g);
+	after(g, 3 * NSEC_MSEC, kv_heard, g);
+}
+
+void rig_kv_crash(struct rig *g)
+{
+	g->kv_job = NULL;
+	kv_mem_crash(g->kv);
+}
+
 /* --- life --- */
 void rig_init(struct rig *g, uint64_t seed, uint64_t disk_bytes, const struct store_config *c)
 {
+	static const struct kv_behind_ops kv_ops = {kv_start, kv_run};
 	struct sim_disk_env env = {.now = rig_now, .after = after, .ctx = g};
 
 	*g = (struct rig){.config = *c};
 	g->config.now = rig_now;
 	g->config.ctx = g;
 	g->disk = sim_disk_new(seed, disk_bytes, &env);
-	g->kv = kv_new_mem();
+	g->kv = kv_new_behind(kv_new_mem(), &kv_ops, g);
 	CHECK(store_format(g->disk, g->kv, RIG_CLUSTER, RIG_SERVER, &g->config) == 0);
 }
 
@@ -153,7 +187,7 @@ int rig_crash(struct rig *g)
 {
 	sim_disk_crash(g->disk);
 	rig_close(g);
-	kv_mem_crash(g->kv);
+	rig_kv_crash(g);
 	g->stopped = false;
 	return rig_open(g);
 }

@@ -1,6 +1,7 @@
 /* P1, P4 and trap A13: power cuts at random disk operations, thousands of short lives. Each planted
  * bug must be found. */
 #include <criterion/criterion.h>
+#include <signal.h>
 
 #include "core-server/store/store.h"
 #include "tests/unit/store/crash.h"
@@ -56,4 +57,11 @@ Test(store_crash, finds_a_commit_without_its_data)
 {
 	cr_assert_gt(broken(1, 20, (struct crash_options){.rounds = 4, .bugs = STORE_BUG_NO_DATA_SYNC}),
 	             0);
+}
+
+/* A checkpoint's last commit takes a while: until then the journal is what a crash leaves. Replay
+ * contradicts itself, and a CHECK says so. */
+Test(store_crash, finds_a_journal_cut_before_the_index_is_durable, .signal = SIGABRT)
+{
+	broken(1, 200, (struct crash_options){.rounds = 4, .bugs = STORE_BUG_EARLY_CUT});
 }
