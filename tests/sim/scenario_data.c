@@ -7,15 +7,11 @@ void scenario_a5(struct cluster *c)
 {
 	struct client *a, *b;
 
-	if (!stage_start(c))
+	if (!stage_begin(c, 1, &a, 3, &b))
 		return;
-	a = stage_client(c, 1);
-	b = stage_client(c, 3);
-	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "first write");
 	stage_wait(c, 300 * NSEC_MSEC);
-	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
-	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_pass_by(c, 1, 3);
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
 	stage_expect(c, stage_read(b, 1, 0, 1) == 0, "C reads");
 	stage_end(c);
@@ -52,15 +48,11 @@ void scenario_a5_direction(struct cluster *c)
 {
 	struct client *a, *b;
 
-	if (!stage_start(c))
+	if (!stage_begin(c, 1, &a, 3, &b))
 		return;
-	a = stage_client(c, 1);
-	b = stage_client(c, 3);
-	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
 	stage_expect(c, stage_write(a, 1, 0, 2, true) == 0, "first write");
 	stage_wait(c, 300 * NSEC_MSEC);
-	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
-	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_pass_by(c, 1, 3);
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
 	stage_expect(c, stage_write(b, 1, 1, 1, true) == 0, "C writes");
 	stage_wait(c, 3 * NSEC_SEC);
@@ -124,8 +116,7 @@ void scenario_a6_duplicate(struct cluster *c)
 	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 1, true) == 0, "first write");
 	stage_wait(c, 300 * NSEC_MSEC);
 	sim_disk_set_faults(cluster_find(c, cluster_core_id(2, 0))->disk, &slow);
-	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
-	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_pass_by(c, 1, 3);
 	stage_begin_write(a, 1, 0, 1, true);
 	stage_finish(a, 2500 * NSEC_MSEC);
 	stage_crash(c, cluster_core_id(2, 0), true);
@@ -151,8 +142,7 @@ void scenario_a7(struct cluster *c)
 	a = stage_client(c, 1);
 	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 32, true) == 0, "first write");
 	stage_wait(c, 300 * NSEC_MSEC);
-	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
-	stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_pass_by(c, 1, 3);
 	stage_expect(c, stage_truncate(a, 1, 1) == 0, "truncate");
 	stage_expect(c, stage_write(a, 1, 40, 1, true) == 0, "write far out");
 	stage_expect(c, stage_read(a, 1, 8, 16) == 0, "read of the hole");

@@ -101,6 +101,17 @@ int stage_open(struct client *cl, uint32_t file)
 	return stage_finish(cl, STAGE_OP_MAX);
 }
 
+bool stage_begin(struct cluster *c, unsigned site_a, struct client **a, unsigned site_b,
+                 struct client **b)
+{
+	if (!stage_start(c))
+		return false;
+	*a = stage_client(c, site_a);
+	*b = stage_client(c, site_b);
+	stage_expect(c, stage_open(*a, 1) == 0 && stage_open(*b, 1) == 0, "open");
+	return true;
+}
+
 int stage_close(struct client *cl, uint32_t file)
 {
 	if (!ready(cl))
@@ -236,6 +247,12 @@ struct stage_rule *stage_drop(struct cluster *c, enum msg_type type, server_id_t
 {
 	(void)c;
 	return add((struct stage_rule){.type = type, .from = from, .to = to, .drop = true});
+}
+
+void stage_pass_by(struct cluster *c, unsigned from, unsigned to)
+{
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(from), cluster_core_id(to, 0));
+	stage_drop(c, MSG_TYPE_install, cluster_access_id(from), cluster_core_id(to, 0));
 }
 
 struct stage_rule *stage_delay(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to,

@@ -25,6 +25,9 @@ void stage_end(struct cluster *c);
 void stage_expect(struct cluster *c, bool ok, const char *what);
 
 struct client *stage_client(struct cluster *c, unsigned site);
+/* The same, and a client in each of two sites that has file 1 open. */
+bool stage_begin(struct cluster *c, unsigned site_a, struct client **a, unsigned site_b,
+                 struct client **b);
 /* Each waits until it is done: the result, or -ETIMEDOUT while it is still under way. */
 int stage_open(struct client *cl, uint32_t file);
 int stage_close(struct client *cl, uint32_t file);
@@ -48,6 +51,8 @@ int stage_finish(struct client *cl, nsec_t limit);
 
 void stage_wait(struct cluster *c, nsec_t t);
 struct stage_rule *stage_drop(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to);
+/* The (first) core server of site `to` gets no data from the access server of site `from`. */
+void stage_pass_by(struct cluster *c, unsigned from, unsigned to);
 struct stage_rule *stage_delay(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to,
                                nsec_t delay);
 void stage_lift(struct cluster *c); /* all rules */
