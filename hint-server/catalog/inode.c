@@ -103,7 +103,7 @@ void inode_drop_link(struct catalog *c, struct inode *i, uint64_t now)
 
 	i->nlink = inode_is(i, S_IFDIR) ? 0 : i->nlink - 1;
 	i->ctime = now;
-	if (i->nlink > 0)
+	if (i->nlink > 0 || c->bugs & CATALOG_BUG_ORPHAN_UNMARKED)
 		return;
 	db_mark(c, &k);
 	c->meta.orphans++;

@@ -113,6 +113,8 @@ static int apply_one(struct hint *h, const struct rlog_entry *e, uint64_t index)
 		return catalog_apply(h->catalog, index, NULL, &h->reply);
 	if (msg_decode_body(e->data, e->len, &op))
 		return ERR_CORRUPT;
+	if (op.type == MSG_TYPE_op_shown && !h->leader && h->config.bugs & HINT_BUG_SHOWN_BY_LEADER)
+		return catalog_apply(h->catalog, index, NULL, &h->reply);
 	rc = catalog_apply(h->catalog, index, &op, &h->reply);
 	if (rc == 0 && h->leader)
 		requests_applied(h, index, &op, &h->reply);

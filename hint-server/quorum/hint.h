@@ -17,6 +17,7 @@
 #define HINT_VOTERS_MAX 15
 
 struct hint;
+struct catalog;
 
 enum hint_bug {
 	HINT_BUG_OLD_LEADER_ACKS = 1,  /* A10b: heartbeats answered without a confirming round */
@@ -26,6 +27,8 @@ enum hint_bug {
 	HINT_BUG_EPOCH_KEPT = 16,      /* P2: a recovery gets the old epoch */
 	HINT_BUG_SYNC_RETRIED = 32,    /* A13: a failed log sync is retried */
 	HINT_BUG_GC_STALE = 64,        /* A15: the collector is answered without the read index */
+	HINT_BUG_ORPHAN_UNMARKED = 1 << 16, /* a catalog that contradicts itself */
+	HINT_BUG_SHOWN_BY_LEADER = 1 << 17, /* followers do not apply what servers showed: voters differ */
 };
 
 struct hint_config {
@@ -74,6 +77,8 @@ void hint_get_status(const struct hint *h, struct hint_status *out);
 const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
 /* True while a log write is under way: its memory is in use until it is answered. */
 bool hint_disk_busy(const struct hint *h);
+/* Its copy of the catalog as of status.applied, between calls; for the simulator's checkers. */
+struct catalog *hint_catalog(struct hint *h);
 void hint_stepdown(struct hint *h);         /* hands leadership to another voter, if there is one */
 /* Cluster status for `distcloud status`; complete only on the leader. A new object:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",

@@ -17,6 +17,11 @@ static bool heard(const struct hint *h, unsigned i)
 	return h->heard[i] && hint_now(h) - h->heard[i] < HEARD_WITHIN;
 }
 
+struct catalog *hint_catalog(struct hint *h)
+{
+	return h->catalog;
+}
+
 void hint_get_status(const struct hint *h, struct hint_status *out)
 {
 	*out = (struct hint_status){.failed = h->failed, .leader = h->leader};

@@ -4,6 +4,7 @@
 
 #include "access-server/volume/volume.h"
 #include "common/base/mem.h"
+#include "tests/sim/check_catalogs.h"
 #include "tests/sim/check_replicas.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
@@ -13,6 +14,7 @@
 #define CALM_DOWN_MAX (30 * NSEC_SEC)
 #define VERIFY_MAX (30 * NSEC_SEC)
 #define CONVERGE_MAX (60 * NSEC_SEC)
+#define CATALOGS_MAX (10 * NSEC_SEC)
 
 void run_shape(struct shape *s, const struct run_options *o)
 {
@@ -149,6 +151,12 @@ bool run_converge(struct cluster *c)
 		return false;
 	}
 	replicas_check(c);
+	if (!c->w.failed && !cluster_wait(c, CATALOGS_MAX, catalogs_settled)) {
+		catalogs_tell(c, text, sizeof(text));
+		world_fail(&c->w, "liveness: voters stay apart: %s", text);
+		return false;
+	}
+	catalogs_check(c);
 	return !c->w.failed;
 }
 
