@@ -106,9 +106,9 @@ static enum status judge(struct replica *r, struct file_state *f, const struct m
 	}
 	if (block_broken(f, w->block))
 		return STATUS_BUSY;
-	if (version_cmp(cur, w->prev) < 0)
+	if (version_cmp(cur, w->prev) < 0 && !replica_has_bug(r, REPLICA_BUG_GAP_ACCEPTED))
 		return STATUS_GAP;
-	if (!version_eq(cur, w->prev))
+	if (version_cmp(cur, w->prev) > 0)
 		return STATUS_AHEAD;
 	if (r->n_changes >= CHANGES_MAX)
 		return STATUS_BUSY;

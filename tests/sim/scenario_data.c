@@ -195,3 +195,26 @@ void scenario_p7_newest(struct cluster *c)
 	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 16) == 0, "B reads");
 	stage_end(c);
 }
+
+/* Two unsynced writes to one block: the first gets lost on its way to every replica, the second does
+ * not. Their writer dies at once: whoever takes the file over finds both or neither. */
+void scenario_p4_prefix(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	for (unsigned s = 1; s <= 3; s++)
+		stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(s, 0))->times = 1;
+	stage_expect(c, stage_write(a, 1, 3, 1, false) == 0, "unsynced write");
+	stage_wait(c, NSEC_MSEC);
+	stage_expect(c, stage_write(a, 1, 1, 1, false) == 0, "unsynced write");
+	stage_wait(c, 20 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 16) == 0, "B reads");
+	stage_end(c);
+}

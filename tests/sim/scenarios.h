@@ -20,6 +20,7 @@ void scenario_a6_merge(struct cluster *c);
 void scenario_a6_duplicate(struct cluster *c);
 void scenario_a7(struct cluster *c);
 void scenario_a7_punch(struct cluster *c);
+void scenario_p4_prefix(struct cluster *c);
 void scenario_p7_newest(struct cluster *c);
 void scenario_a8_blank(struct cluster *c);
 void scenario_a8_rollback(struct cluster *c);
