@@ -150,6 +150,7 @@ static void on_lease(struct session_call *c, const struct msg *m)
 	if (f->lease == LEASE_SHARED)
 		f->lease = LEASE_NONE;
 	take_attr(f, r);
+	f->stale_told = r->stale.len > 0;
 	f->unclean = r->recover;
 	if (r->recover) {
 		f->asked = r->granted;
@@ -202,7 +203,7 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 	if (mode != LEASE_EXCLUSIVE)
 		return;
 	file_touch(f);
-	if (!stale_empty(&f->stale) || f->behinds || repair_was_told(f))
+	if (!stale_empty(&f->stale) || f->stale_told || f->behinds || repair_was_told(f))
 		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
 }
 
@@ -256,6 +257,7 @@ void lease_none(struct file *f)
 	file_lru_remove(f);
 	stale_fini(&f->stale);
 	stale_init(&f->stale);
+	f->stale_told = false;
 	f->behinds = 0;
 	f->size_dirty = f->times_dirty = false;
 	f->trim_from = UINT64_MAX;

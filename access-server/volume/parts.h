@@ -286,5 +286,6 @@ void block_timer(struct block *b);
 void lease_call(struct file *f, const struct msg *m, void (*done)(struct session_call *c, const struct msg *m));
 struct file *lease_call_end(struct session_call *c, uint64_t *seq);
 void lease_reclaim(struct file *f);
+void stale_tell_clean(struct file *f); /* stale_told.c: nothing is stale, the catalog may say so */
 void recall_timer(struct file *f);
 void repair_poll_next(struct volume *v);

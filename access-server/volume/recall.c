@@ -175,6 +175,8 @@ static void release_send(struct file *f)
 
 static void settle_step(struct file *f)
 {
+	if (f->lease_call)
+		return; /* the catalog is being told something: it comes back to this */
 	if ((f->size_dirty || f->times_dirty) && !attr_write(f))
 		return; /* its block's version is being learnt */
 	if (VOL_BUG(f->v, VOLUME_BUG_NO_THIRD) && !f->unflushed)

@@ -496,6 +496,8 @@ static void repair_run(struct file *f)
 			return;
 	} else {
 		repair_stop(f);
+		if (!f->repair_only)
+			stale_tell_clean(f);
 	}
 	/* Held for this alone: done, or nothing can be done now. */
 	if (f->repair_only)

@@ -189,6 +189,7 @@ struct file {
 	uint64_t gate;              /* records wait until all up to this is flushed (trim order) */
 	nsec_t settle_since;
 	struct stale_map stale;
+	bool stale_told;            /* the catalog's stale map of the file is not empty */
 	server_id_t *behind;        /* servers of which no block counts (not sealed, or blank) */
 	unsigned behinds;
 	bool wants_repair;          /* seen while it was only read: the repairer takes it */

@@ -43,6 +43,43 @@ Test(volume_handover, release_carries_the_bits_of_a_laggard)
 	       "release to=0 clean=1 size=4096 stale=2\n");
 }
 
+/* What the grant called stale and the holder has repaired is told without a release. */
+Test(volume_handover, holder_tells_that_nothing_is_stale_any_more)
+{
+	uint64_t h = opened();
+
+	w.stale = (struct stale_run){0, 0, 1 << 2};
+	writes(h, 0, 4096, 1, 0);
+	forget_trace();
+	pass(NSEC_SEC + 100 * NSEC_MSEC);
+	cr_assert(strstr(w.trace, "release to=2 clean=1 size=0 stale=0\n"));
+	forget_trace();
+	pass(5 * NSEC_SEC);
+	cr_assert_not(strstr(w.trace, "release"));
+}
+
+/* A release waits for what is being told. */
+Test(volume_handover, release_follows_what_is_told)
+{
+	uint64_t h = opened();
+
+	w.stale = (struct stale_run){0, 0, 1 << 2};
+	w.no_release = true;
+	op(VOL_FSYNC, h);
+	writes(h, 0, 4096, 1, 0);
+	pass(NSEC_SEC + 100 * NSEC_MSEC);
+	ack(11);
+	ack(21);
+	ack(31);
+	forget_trace();
+	recall(LEASE_NONE, 4);
+	pass(200 * NSEC_MSEC);
+	w.no_release = false;
+	pass(5 * NSEC_SEC);
+	cr_assert(strstr(w.trace, "release to=2 clean=1 size=0 stale=0\n"
+	                          "release to=0 clean=1 size=4096 stale=0\n"));
+}
+
 /* A recall flushes first, and what comes meanwhile waits for the next lease. */
 Test(volume_handover, requests_wait_while_the_file_is_handed_over)
 {

@@ -123,6 +123,21 @@ static void give_map(struct msg *reply)
 	reply->r_bytes.bytes = (struct span){bytes, (uint32_t)len};
 }
 
+static struct span granted_stale(void)
+{
+	static uint8_t bytes[64];
+	struct stale_map s;
+	struct span encoded;
+
+	stale_init(&s);
+	cr_assert_eq(stale_set(&s, w.stale.first, w.stale.last, (unsigned)__builtin_ctz(w.stale.mask)), 0);
+	encoded = (struct span){bytes, (uint32_t)stale_encoded_bytes(&s)};
+	cr_assert_leq(encoded.len, sizeof(bytes));
+	stale_encode(&s, bytes);
+	stale_fini(&s);
+	return encoded;
+}
+
 static void leader_lease(const struct msg *m, struct msg *reply)
 {
 	struct msg_r_inode inode = {0};
@@ -135,6 +150,8 @@ static void leader_lease(const struct msg *m, struct msg *reply)
 #undef X
 	r->granted = m->type == MSG_TYPE_op_reclaim ? LEASE_EXCLUSIVE : m->op_lease.mode;
 	r->recover = w.recover && m->type == MSG_TYPE_op_lease;
+	if (w.stale.mask && m->type == MSG_TYPE_op_lease)
+		r->stale = granted_stale();
 	if (w.lost && m->type == MSG_TYPE_op_reclaim)
 		r->status = STATUS_LOST;
 }

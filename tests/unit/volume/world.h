@@ -5,6 +5,7 @@
 
 #include "access-server/volume/volume.h"
 #include "common/session/session.h"
+#include "common/wire/stale.h"
 
 #define INO ((uint64_t)77)
 #define BLOCK ((uint64_t)65536)
@@ -27,6 +28,7 @@ struct world {
 	uint64_t epoch;          /* of the next grant */
 	uint64_t size;           /* in it */
 	bool recover;            /* in it */
+	struct stale_run stale;  /* in it, if its mask is not 0 */
 	bool lost;               /* op_reclaim is refused */
 	uint8_t state;           /* of the inode */
 	bool no_release;         /* op_release stays without answer */
