@@ -42,6 +42,23 @@ void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx)
 	kv->ops->commit_start(kv);
 }
 
+int kv_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg,
+                  void (*done)(void *ctx, int rc), void *ctx)
+{
+	CHECK(!kv->committing);
+	if (!kv->ops->task_start) {
+		if (kv->in_transaction)
+			return -EBUSY;
+		done(ctx, fn(kv, arg));
+		return 0;
+	}
+	kv->committing = true;
+	kv->committed = done;
+	kv->committed_ctx = ctx;
+	kv->ops->task_start(kv, fn, arg);
+	return 0;
+}
+
 bool kv_committing(const struct kv *kv)
 {
 	return kv->committing;

@@ -41,7 +41,11 @@ void kv_abort(struct kv *kv);
  * by a backend for which that takes no time. Until then reads see it, and another may begin, but
  * only one is on its way at a time. */
 void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx);
-bool kv_committing(const struct kv *kv);
+/* The same for a task: fn(store, arg), which may only export, sees what is durable. -EBUSY: this
+ * backend cannot while a transaction is open. */
+MUST_CHECK int kv_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg,
+                             void (*done)(void *ctx, int rc), void *ctx);
+bool kv_committing(const struct kv *kv); /* a commit or a task is under way */
 void kv_commit_wait(struct kv *kv);   /* done() is called before it returns */
 void kv_commit_forget(struct kv *kv); /* done() is not called any more */
 

@@ -10,6 +10,8 @@ struct kv_behind {
 	void *ctx;
 	struct kv *open;     /* changes of the transaction; NULL: none */
 	struct kv *writing;  /* of the one before, on their way; NULL: none */
+	int (*task)(struct kv *kv, void *arg);
+	void *task_arg;
 	int rc;              /* written by the job */
 	bool ran;            /* the same, read after it */
 };
@@ -85,7 +87,15 @@ static int write_all(struct kv *below, struct kv *changes)
 	return rc;
 }
 
-static void job(void *arg)
+static void run_task(void *arg)
+{
+	struct kv_behind *b = arg;
+
+	b->rc = b->task(b->below, b->task_arg);
+	__atomic_store_n(&b->ran, true, __ATOMIC_RELEASE);
+}
+
+static void run_commit(void *arg)
 {
 	struct kv_behind *b = arg;
 	struct kv *writer = b->below->ops->writer ? b->below->ops->writer(b->below) : b->below;
@@ -111,7 +121,8 @@ static void finish(struct kv_behind *b)
 
 	if (b->below->ops->refresh)
 		b->below->ops->refresh(b->below);
-	kv_close(b->writing);
+	if (b->writing)
+		kv_close(b->writing);
 	b->writing = NULL;
 	b->base.committing = false;
 	b->base.committed = NULL;
@@ -123,17 +134,17 @@ void kv_behind_done(struct kv *kv)
 {
 	struct kv_behind *b = behind_of(kv);
 
-	if (b->writing && __atomic_load_n(&b->ran, __ATOMIC_ACQUIRE))
+	if (kv->committing && __atomic_load_n(&b->ran, __ATOMIC_ACQUIRE))
 		finish(b);
 }
 
 static void wait_written(struct kv_behind *b)
 {
-	if (!b->writing)
+	if (!b->base.committing)
 		return;
 	b->ops->wait(b->ctx);
 	kv_behind_done(&b->base);
-	CHECK(!b->writing);
+	CHECK(!b->base.committing);
 }
 
 static void behind_wait(struct kv *kv)
@@ -155,7 +166,17 @@ static void behind_commit_start(struct kv *kv)
 	b->writing = b->open;
 	b->open = NULL;
 	b->ran = false;
-	b->ops->start(b->ctx, job, b);
+	b->ops->start(b->ctx, run_commit, b);
+}
+
+static void behind_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg)
+{
+	struct kv_behind *b = behind_of(kv);
+
+	b->task = fn;
+	b->task_arg = arg;
+	b->ran = false;
+	b->ops->start(b->ctx, run_task, b);
 }
 
 static int behind_commit(struct kv *kv)
@@ -309,6 +330,7 @@ static const struct kv_ops ops = {
 	.begin = behind_begin,
 	.commit = behind_commit,
 	.commit_start = behind_commit_start,
+	.task_start = behind_task_start,
 	.wait = behind_wait,
 	.abort = behind_abort,
 	.crash = behind_crash,

@@ -10,6 +10,7 @@ struct kv_ops {
 	void (*abort)(struct kv *kv);
 	/* NULL: a commit takes no time. Else the backend ends it with base.committed(). */
 	void (*commit_start)(struct kv *kv);
+	void (*task_start)(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg);
 	void (*wait)(struct kv *kv);
 	void (*crash)(struct kv *kv);                /* NULL: abort is enough */
 	/* For another thread that writes while the owner reads; NULL: itself, no such threads. */

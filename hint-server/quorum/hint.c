@@ -50,7 +50,6 @@ static void on_committed(void *ctx, int rc)
 		hint_fail(h, rc, "the catalog's store failed");
 	else
 		h->applied_durable = h->committing;
-	h->committing = 0;
 	hint_wake(h, hint_now(h));
 }
 
@@ -58,7 +57,7 @@ static void commit(struct hint *h)
 {
 	int rc;
 
-	if (!h->in_batch || h->committing)
+	if (!h->in_batch || kv_committing(h->kv))
 		return;
 	h->in_batch = false;
 	h->batch_entries = 0;
@@ -291,7 +290,7 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 	if (h->in_batch && now >= h->batch_since + COMMIT_AFTER)
 		commit(h);
 	leave(h);
-	if (h->in_batch && !h->committing)
+	if (h->in_batch && !kv_committing(h->kv))
 		next = MIN(next, h->batch_since + COMMIT_AFTER);
 	if (h->leader)
 		next = MIN(next, read_index_due(&h->reads));

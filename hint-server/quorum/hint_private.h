@@ -165,7 +165,8 @@ struct hint {
 	nsec_t batch_since;
 	uint64_t batch_entries;
 	uint64_t applied_durable;
-	uint64_t committing;            /* applied_durable when the commit under way has ended; 0: none */
+	uint64_t committing;            /* applied_durable when the commit under way has ended */
+	struct image *exporting;        /* a copy of the catalog under way; no commit begins */
 	uint64_t checkpoint_at;
 	struct catalog_reply reply;
 	struct catalog_reply scratch;

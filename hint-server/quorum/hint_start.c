@@ -119,17 +119,39 @@ static int on_install(void *ctx, uint64_t index, uint64_t term)
 	return rc;
 }
 
+static int export(struct kv *kv, void *arg)
+{
+	struct hint *h = arg;
+
+	return image_export(h->exporting, kv, h->config.snapshot_dir);
+}
+
+static void on_exported(void *ctx, int rc)
+{
+	struct hint *h = ctx;
+
+	h->exporting->index = h->applied_durable;
+	h->exporting->term = rlog_term_of(voter_log(h->voter), h->applied_durable);
+	h->exporting = NULL;
+	snapshots_exported(h->snapshots, rc);
+	hint_wake(h, hint_now(h));
+}
+
 static int on_export(void *ctx, struct image *im)
 {
 	struct hint *h = ctx;
 	int rc;
 
-	hint_commit_wait(h);
-	if (h->failed)
-		return -EIO;
-	rc = image_export(im, h->kv, h->config.snapshot_dir);
-	im->index = h->applied_durable;
-	im->term = rlog_term_of(voter_log(h->voter), im->index);
+	if (h->failed || kv_committing(h->kv))
+		return -EAGAIN;
+	h->exporting = im;
+	rc = kv_task_start(h->kv, export, h, on_exported, h);
+	if (rc == -EBUSY) {
+		hint_commit_wait(h);
+		rc = h->failed ? -EIO : kv_task_start(h->kv, export, h, on_exported, h);
+	}
+	if (rc)
+		h->exporting = NULL;
 	return rc;
 }
 
@@ -259,9 +281,11 @@ void hint_free(struct hint *h)
 	if (h->voter && h->leader)
 		hint_lose(h, false);
 	relay_free(h);
+	kv_commit_forget(h->kv);
+	if (h->exporting) /* into memory of ours */
+		kv_commit_wait(h->kv);
 	snapshots_free(h->snapshots);
 	voter_free(h->voter);
-	kv_commit_forget(h->kv);
 	if (h->catalog) {
 		if (h->in_batch)
 			catalog_abort(h->catalog);

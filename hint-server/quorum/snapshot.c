@@ -7,12 +7,15 @@
 #define WINDOW (4 * (uint64_t)CHUNK)
 #define RESEND (500 * NSEC_MSEC)
 #define IDLE_MAX (30 * NSEC_SEC)  /* an image nobody reads any more is dropped */
+#define EXPORT_AGAIN (10 * NSEC_MSEC) /* a commit is under way */
+#define EXPORT_FAILED (5 * NSEC_SEC)
 #define TOTAL_MAX ((uint64_t)1 << 40)
 
 struct transfer {
 	server_id_t peer;      /* 0: unused */
 	uint64_t term;
-	uint64_t index;        /* of the image it is about */
+	uint64_t oldest;       /* an image below this index is of no use */
+	uint64_t index;        /* of the image it is about; 0: waits for one */
 	uint64_t acked, sent;
 	nsec_t resend_at;
 	nsec_t heard;
@@ -25,6 +28,9 @@ struct snapshots {
 	char dir[256];
 	struct image out;      /* one image serves all who lag */
 	nsec_t out_used;
+	bool exporting;        /* the image is being made: nobody reads or drops it */
+	bool unwanted;         /* ... and shall be dropped when it is there */
+	nsec_t export_at;      /* not tried again before */
 	struct transfer transfer[VOTER_PEERS_MAX];
 	struct image in;
 	server_id_t in_from;
@@ -58,7 +64,9 @@ void snapshots_free(struct snapshots *s)
 void snapshots_stop(struct snapshots *s)
 {
 	memset(s->transfer, 0, sizeof(s->transfer));
-	image_drop(&s->out);
+	s->unwanted = s->exporting;
+	if (!s->exporting)
+		image_drop(&s->out);
 }
 
 /* --- sending --- */
@@ -96,25 +104,62 @@ static struct transfer *transfer_of(struct snapshots *s, server_id_t peer)
 	return unused;
 }
 
+static bool serves(const struct snapshots *s, const struct transfer *t)
+{
+	return !s->exporting && s->out.total && s->out.index >= t->oldest;
+}
+
+static void begin_sending(struct snapshots *s, struct transfer *t)
+{
+	t->index = s->out.index;
+	t->acked = t->sent = 0;
+	t->heard = s->out_used = s->env->now(s->env);
+	send_window(s, t);
+}
+
+/* Whoever is in the middle of the present image begins again with the next. */
+static void begin_export(struct snapshots *s)
+{
+	for (unsigned i = 0; i < VOTER_PEERS_MAX; i++)
+		s->transfer[i].index = 0;
+	image_drop(&s->out);
+	s->export_at = s->env->now(s->env) + EXPORT_AGAIN;
+	s->exporting = true;
+	if (s->ops->export(s->ctx, &s->out))
+		s->exporting = false;
+}
+
+void snapshots_exported(struct snapshots *s, int rc)
+{
+	bool drop = rc || s->unwanted;
+
+	s->exporting = s->unwanted = false;
+	if (drop) {
+		s->export_at = s->env->now(s->env) + (rc ? EXPORT_FAILED : 0);
+		image_drop(&s->out);
+		return;
+	}
+	TRACE("snapshot.export index term total", s->out.index, s->out.term, s->out.total, 0);
+	for (unsigned i = 0; i < VOTER_PEERS_MAX; i++)
+		if (s->transfer[i].peer && serves(s, &s->transfer[i]))
+			begin_sending(s, &s->transfer[i]);
+}
+
 void snapshots_start(struct snapshots *s, server_id_t peer, uint64_t term, uint64_t oldest)
 {
 	struct transfer *t = transfer_of(s, peer);
 
-	if (!t || (t->peer && s->out.index >= oldest && t->index == s->out.index && t->term == term))
+	if (!t || (t->peer && t->term == term && t->oldest >= oldest))
 		return;
-	if (!s->out.total || s->out.index < oldest) {
-		memset(s->transfer, 0, sizeof(s->transfer));
-		image_drop(&s->out);
-		if (s->ops->export(s->ctx, &s->out)) {
-			image_drop(&s->out);
-			return;
-		}
-		TRACE("snapshot.export index term total", s->out.index, s->out.term, s->out.total, 0);
+	if (t->peer && t->term == term && t->index >= oldest) {
+		t->oldest = oldest;
+		return;
 	}
-	s->out_used = s->env->now(s->env);
-	*t = (struct transfer){.peer = peer, .term = term, .index = s->out.index,
-	                       .heard = s->out_used};
-	send_window(s, t);
+	*t = (struct transfer){.peer = peer, .term = term, .oldest = oldest};
+	if (serves(s, t))
+		begin_sending(s, t);
+	else if (!s->exporting)
+		begin_export(s);
 }
 
 void snapshots_ack(struct snapshots *s, const struct msg *m)
@@ -122,7 +167,7 @@ void snapshots_ack(struct snapshots *s, const struct msg *m)
 	const struct msg_snapshot_ack *a = &m->snapshot_ack;
 	struct transfer *t = transfer_of(s, m->src);
 
-	if (!t || t->peer != m->src || a->index != t->index || a->term != t->term ||
+	if (!t || t->peer != m->src || !t->index || a->index != t->index || a->term != t->term ||
 	    a->off > s->out.total)
 		return;
 	t->heard = s->out_used = s->env->now(s->env);
@@ -197,13 +242,17 @@ struct image *snapshots_image(struct snapshots *s, uint64_t index, uint64_t term
 nsec_t snapshots_tick(struct snapshots *s, nsec_t now)
 {
 	nsec_t next = NSEC_NEVER;
-	bool used = false;
+	bool used = false, waiting = false;
 
 	for (unsigned i = 0; i < VOTER_PEERS_MAX; i++) {
 		struct transfer *t = &s->transfer[i];
 
 		if (!t->peer)
 			continue;
+		if (!t->index) {
+			used = waiting = true;
+			continue;
+		}
 		if (now - t->heard > IDLE_MAX) {
 			t->peer = 0;
 			continue;
@@ -215,7 +264,11 @@ nsec_t snapshots_tick(struct snapshots *s, nsec_t now)
 		}
 		next = MIN(next, t->resend_at);
 	}
-	if (!used && s->out.total && now - s->out_used > IDLE_MAX)
+	if (waiting && !s->exporting && now >= s->export_at)
+		begin_export(s);
+	if (waiting && !s->exporting)
+		next = MIN(next, MAX(s->export_at, now));
+	if (!used && !s->exporting && s->out.total && now - s->out_used > IDLE_MAX)
 		image_drop(&s->out);
 	return next;
 }

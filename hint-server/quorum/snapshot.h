@@ -14,7 +14,8 @@ struct snapshots;
 
 struct snapshots_ops {
 	void (*send)(void *ctx, const struct msg *m);
-	/* Exports the state machine as of its last commit and fills index and term. */
+	/* Begins to export the state machine as of its last commit; snapshots_exported() follows, with
+	 * index and term filled in, perhaps at once. An error: not now. */
 	int (*export)(void *ctx, struct image *im);
 	/* A received image is complete: shall it be installed, ask voter_snapshot_received(). */
 	void (*received)(void *ctx, server_id_t from, uint64_t leader_term, uint64_t index,
@@ -27,6 +28,7 @@ void snapshots_free(struct snapshots *s);
 
 /* Leader: `peer` wants one. `oldest`: an image below this index is of no use any more. */
 void snapshots_start(struct snapshots *s, server_id_t peer, uint64_t term, uint64_t oldest);
+void snapshots_exported(struct snapshots *s, int rc);
 void snapshots_ack(struct snapshots *s, const struct msg *m);
 void snapshots_stop(struct snapshots *s); /* no longer the leader */
 

@@ -101,7 +101,7 @@ static const char *text_of(const struct walk *w, char *out, size_t size)
 
 static void compare(struct cluster *c, const struct node *a, const struct node *b)
 {
-	struct walk x = {.kv = a->kv}, y = {.kv = b->kv};
+	struct walk x = {.kv = a->kv.kv}, y = {.kv = b->kv.kv};
 	char first[220], second[220];
 
 	for (;;) {

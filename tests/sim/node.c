@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
-#include "common/kv/kv_behind.h"
 #include "hint-server/quorum/hint.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/sim_disk.h"
@@ -138,56 +137,6 @@ static nsec_t disk_now(void *ctx)
 	return ((struct node *)ctx)->c->w.now;
 }
 
-/* --- commits of the key-value store: done some time later, heard of later still --- */
-
-static void kv_run(struct node *n)
-{
-	void (*job)(void *arg) = n->kv_job;
-
-	n->kv_job = NULL;
-	if (job)
-		job(n->kv_arg);
-}
-
-static void on_kv_heard(struct node *n, struct node_event *ev)
-{
-	(void)ev;
-	kv_behind_done(n->kv);
-}
-
-static void on_kv_written(struct node *n, struct node_event *ev)
-{
-	struct node_event *heard = mem_new(sizeof(*heard));
-
-	(void)ev;
-	kv_run(n);
-	heard->run = on_kv_heard;
-	node_event_at(n, n->c->w.now + world_between(&n->c->w, STREAM_NODE, 0, 2 * NSEC_MSEC), heard);
-}
-
-static void kv_start(void *ctx, void (*job)(void *arg), void *arg)
-{
-	struct node *n = ctx;
-	struct node_event *ev = mem_new(sizeof(*ev));
-
-	n->kv_job = job;
-	n->kv_arg = arg;
-	ev->run = on_kv_written;
-	node_event_at(n, n->c->w.now + world_between(&n->c->w, STREAM_NODE, 0, 30 * NSEC_MSEC), ev);
-}
-
-static void kv_wait(void *ctx)
-{
-	kv_run(ctx);
-}
-
-static struct kv *kv_of(struct node *n)
-{
-	static const struct kv_behind_ops ops = {kv_start, kv_wait};
-
-	return kv_new_behind(kv_new_mem(), &ops, n);
-}
-
 /* --- life --- */
 
 void node_init(struct node *n, struct cluster *c, server_id_t id, enum server_kind kind,
@@ -212,7 +161,7 @@ void node_init(struct node *n, struct cluster *c, server_id_t id, enum server_ki
 		uint64_t bytes = kind == SERVER_CORE ? c->shape.disk_bytes : 64u << 20;
 
 		n->disk = sim_disk_new(random_u64(&w->stream[STREAM_NODE]), bytes, &env);
-		n->kv = kv_of(n);
+		sim_kv_init(&n->kv, random_u64(&w->stream[STREAM_NODE]), &env);
 	}
 }
 
@@ -223,7 +172,7 @@ void node_fini(struct node *n)
 	free(n->image);
 	if (n->disk) {
 		sim_disk_free(n->disk);
-		kv_close(n->kv);
+		sim_kv_fini(&n->kv);
 	}
 }
 
@@ -284,8 +233,7 @@ void node_crash(struct node *n, bool power)
 	n->serving = false;
 	stop(n);
 	if (n->disk) {
-		n->kv_job = NULL;
-		kv_mem_crash(n->kv);
+		sim_kv_crash(&n->kv);
 		sim_disk_crash(n->disk);
 	}
 	if (power) { /* the clock counts from the start of the machine */
@@ -327,8 +275,7 @@ void node_wipe(struct node *n)
 	n->replaced = true;
 	sim_disk_wipe(n->disk);
 	core_unfill(n);
-	kv_close(n->kv);
-	n->kv = kv_of(n);
+	sim_kv_wipe(&n->kv);
 	n->blank = true;
 }
 
@@ -338,7 +285,7 @@ void node_remember(struct node *n)
 
 	sim_disk_snapshot(n->disk);
 	free(n->image);
-	rc = kv_export_mem(n->kv, &n->image, &n->image_bytes);
+	rc = kv_export_mem(n->kv.kv, &n->image, &n->image_bytes);
 	CHECK(rc == 0);
 }
 
@@ -349,7 +296,7 @@ void node_restore(struct node *n)
 	CHECK(!n->alive && n->image);
 	n->replaced = true;
 	sim_disk_rollback(n->disk);
-	rc = kv_import_mem(n->kv, n->image, n->image_bytes);
+	rc = kv_import_mem(n->kv.kv, n->image, n->image_bytes);
 	CHECK(rc == 0);
 }
 

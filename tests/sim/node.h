@@ -7,6 +7,7 @@
 #include "common/base/env.h"
 #include "common/session/session.h"
 #include "common/wire/msg.h"
+#include "tests/sim/sim_kv.h"
 #include "tests/sim/world.h"
 
 struct cluster;
@@ -40,9 +41,7 @@ struct node {
 	unsigned ticks_here;       /* at this instant: a core that spins is found */
 	nsec_t ticked;
 	struct disk *disk;
-	struct kv *kv;
-	void (*kv_job)(void *arg);   /* a commit that has not happened yet */
-	void *kv_arg;
+	struct sim_kv kv;
 	struct store *store;
 	struct replica *replica;
 	struct session *session;

@@ -96,14 +96,14 @@ void core_start(struct node *n)
 
 	configure(n, &config);
 	if (n->blank) {
-		rc = store_format(n->disk, n->kv, CLUSTER_ID, n->id, &config);
+		rc = store_format(n->disk, n->kv.kv, CLUSTER_ID, n->id, &config);
 		CHECK(rc == 0);
 		n->blank = false;
 		if (n->life == 1 && n->c->shape.full_sites >> n->site & 1)
 			core_fill(n, n->c->shape.disk_left);
 		check_wire_forget(&n->c->wire, n->id);
 	}
-	store_open(&n->store, n->disk, n->kv, CLUSTER_ID, n->id, &config, on_open, n);
+	store_open(&n->store, n->disk, n->kv.kv, CLUSTER_ID, n->id, &config, on_open, n);
 }
 
 void core_stop(struct node *n)

@@ -36,11 +36,11 @@ void hint_start(struct node *n)
 
 	configure(n, &config);
 	if (n->blank) {
-		rc = hint_format(n->disk, n->kv, &config);
+		rc = hint_format(n->disk, n->kv.kv, &config);
 		CHECK(rc == 0);
 		n->blank = false;
 	}
-	rc = hint_new(&n->hint, &n->env, n->disk, n->kv, &config, &why);
+	rc = hint_new(&n->hint, &n->env, n->disk, n->kv.kv, &config, &why);
 	if (rc < 0) {
 		world_fail(&n->c->w, "P1: hint server %u does not start again: %d %s", n->id, rc, why);
 		n->alive = false;

@@ -214,7 +214,7 @@ void rig_start(struct rig *g, unsigned i)
 
 	c.server = n->id;
 	cr_assert_null(n->hint);
-	cr_assert_eq(hint_new(&n->hint, &n->env, n->disk, n->kv, &c, &why), 0, "%s", why);
+	cr_assert_eq(hint_new(&n->hint, &n->env, n->disk, n->kv.kv, &c, &why), 0, "%s", why);
 	for (unsigned k = 0; k < g->hints; k++)
 		if (k != i && g->node[k].hint) {
 			hint_peer_up(n->hint, g->node[k].id);
@@ -232,7 +232,7 @@ void rig_kill(struct rig *g, unsigned i)
 	sim_disk_crash(n->disk);
 	hint_free(n->hint);
 	n->hint = NULL;
-	kv_mem_crash(n->kv);
+	sim_kv_crash(&n->kv);
 	n->tick_number++;
 	/* Connections of a dead process break; the others see it. */
 	for (unsigned k = 0; k < g->hints; k++)
@@ -248,10 +248,9 @@ void rig_wipe(struct rig *g, unsigned i)
 
 	cr_assert_null(n->hint);
 	sim_disk_wipe(n->disk);
-	kv_close(n->kv);
-	n->kv = kv_new_mem();
+	sim_kv_wipe(&n->kv);
 	g->config.server = n->id;
-	cr_assert_eq(hint_format(n->disk, n->kv, &g->config), 0);
+	cr_assert_eq(hint_format(n->disk, n->kv.kv, &g->config), 0);
 }
 
 void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed)
@@ -281,9 +280,9 @@ void rig_init(struct rig *g, unsigned hints, unsigned clients, uint64_t seed)
 		n->id = i + 1;
 		n->env = (struct env){env_now, env_wall, env_send, env_random};
 		n->disk = sim_disk_new(seed * 31 + i, 64 << 20, &disk_env);
-		n->kv = kv_new_mem();
+		sim_kv_init(&n->kv, seed * 37 + i, &disk_env);
 		g->config.server = n->id;
-		cr_assert_eq(hint_format(n->disk, n->kv, &g->config), 0);
+		cr_assert_eq(hint_format(n->disk, n->kv.kv, &g->config), 0);
 	}
 	for (unsigned i = 0; i < clients; i++)
 		g->client[i] = (struct rig_client){.rig = g, .id = RIG_CLIENT_ID + i, .at = i % hints,
@@ -296,7 +295,7 @@ void rig_fini(struct rig *g)
 		hint_free(g->node[i].hint);
 	world_fini(&g->w);
 	for (unsigned i = 0; i < g->hints; i++) {
-		kv_close(g->node[i].kv);
+		sim_kv_fini(&g->node[i].kv);
 		sim_disk_free(g->node[i].disk);
 	}
 }

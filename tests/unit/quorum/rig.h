@@ -5,7 +5,7 @@
 #include "common/kv/kv.h"
 #include "common/wire/msg.h"
 #include "hint-server/quorum/hint.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_kv.h"
 #include "tests/sim/world.h"
 
 #define RIG_HINTS_MAX 7
@@ -19,7 +19,7 @@ struct rig_node {
 	struct rig *rig;
 	server_id_t id;
 	struct disk *disk;
-	struct kv *kv;
+	struct sim_kv kv;
 	struct hint *hint;      /* NULL: down */
 	unsigned life;          /* events of an earlier life are void */
 	uint64_t tick_number;   /* only the newest armed tick counts */

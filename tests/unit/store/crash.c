@@ -507,7 +507,7 @@ static void restart(struct trial *t)
 		if (t->g.store)
 			rig_close(&t->g);
 		forget_requests(t);
-		rig_kv_crash(&t->g);
+		sim_kv_crash(&t->g.index);
 		t->g.stopped = false;
 		if (tries < 3 && random_below(&t->r, 4) == 0) /* a power cut while it opens */
 			sim_disk_crash_at(t->g.disk, 1 + random_below(&t->r, 8), on_crash, t);

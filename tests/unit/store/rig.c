@@ -1,7 +1,6 @@
 #include "tests/unit/store/rig.h"
 
 #include "common/base/mem.h"
-#include "common/kv/kv_behind.h"
 #include "core-server/store/state.h"
 
 /* --- events --- */
@@ -99,49 +98,17 @@ void rig_sleep(struct rig *g, nsec_t ns)
 	}
 }
 
-/* --- commits of the index --- */
-static void kv_run(void *ctx)
-{
-	struct rig *g = ctx;
-	void (*job)(void *arg) = g->kv_job;
-
-	g->kv_job = NULL;
-	if (job)
-		job(g->kv_arg);
-}
-
-static void kv_heard(void *ctx)
-{
-	kv_behind_done(((struct rig *)ctx)->kv);
-}
-
-static void kv_start(void *ctx, void (*job)(void *arg), void *arg)
-{
-	struct rig *g = ctx;
-
-	g->kv_job = job;
-	g->kv_arg = arg;
-	after(g, 2 * NSEC_MSEC, kv_run, g);
-	after(g, 3 * NSEC_MSEC, kv_heard, g);
-}
-
-void rig_kv_crash(struct rig *g)
-{
-	g->kv_job = NULL;
-	kv_mem_crash(g->kv);
-}
-
 /* --- life --- */
 void rig_init(struct rig *g, uint64_t seed, uint64_t disk_bytes, const struct store_config *c)
 {
-	static const struct kv_behind_ops kv_ops = {kv_start, kv_run};
 	struct sim_disk_env env = {.now = rig_now, .after = after, .ctx = g};
 
 	*g = (struct rig){.config = *c};
 	g->config.now = rig_now;
 	g->config.ctx = g;
 	g->disk = sim_disk_new(seed, disk_bytes, &env);
-	g->kv = kv_new_behind(kv_new_mem(), &kv_ops, g);
+	sim_kv_init(&g->index, seed, &env);
+	g->kv = g->index.kv;
 	CHECK(store_format(g->disk, g->kv, RIG_CLUSTER, RIG_SERVER, &g->config) == 0);
 }
 
@@ -149,7 +116,7 @@ void rig_fini(struct rig *g)
 {
 	rig_close(g);
 	sim_disk_free(g->disk);
-	kv_close(g->kv);
+	sim_kv_fini(&g->index);
 	mem_free(g->events);
 	*g = (struct rig){0};
 }
@@ -187,7 +154,7 @@ int rig_crash(struct rig *g)
 {
 	sim_disk_crash(g->disk);
 	rig_close(g);
-	rig_kv_crash(g);
+	sim_kv_crash(&g->index);
 	g->stopped = false;
 	return rig_open(g);
 }

@@ -6,7 +6,7 @@
 #include "common/kv/kv.h"
 #include "common/wire/msg.h"
 #include "core-server/store/store.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_kv.h"
 
 #define RIG_CLUSTER 77
 #define RIG_SERVER 5
@@ -24,9 +24,8 @@ struct rig {
 	struct rig_event *events;  /* binary heap */
 	size_t n, max;
 	struct disk *disk;
-	struct kv *kv;             /* its commits take a while, as in the servers */
-	void (*kv_job)(void *arg); /* one that has not happened yet */
-	void *kv_arg;
+	struct sim_kv index;       /* its commits take a while, as in the servers */
+	struct kv *kv;             /* the same */
 	struct store *store;
 	struct store_config config;
 	int open_rc;
@@ -39,8 +38,6 @@ void rig_fini(struct rig *g);
 void rig_open_begin(struct rig *g);
 int rig_open(struct rig *g);       /* runs until opened; the result */
 void rig_close(struct rig *g);
-/* The kv's part of a power cut: a commit that has not happened never will. */
-void rig_kv_crash(struct rig *g);
 /* Power cut and restart. */
 int rig_crash(struct rig *g);
 bool rig_step(struct rig *g);      /* one event, and the store's tick; false: none left */
