@@ -162,10 +162,11 @@ int server_start_net(struct server *s, char *why, size_t why_size)
 	return 0;
 }
 
-void server_start_session(struct server *s, const struct session_ops *ops, void *ctx)
+void server_start_session(struct server *s, uint64_t disk, const struct session_ops *ops, void *ctx)
 {
 	unsigned order[CONFIG_HINTS_MAX];
 	struct session_config config = {
+		.disk = disk,
 		.server = s->config.id,
 		.kind = s->config.kind,
 		.boot = s->boot,

@@ -82,6 +82,7 @@ static int send_open(struct session *s)
 			.server = c->server,
 			.kind = (uint8_t)c->kind,
 			.boot = c->boot,
+			.disk = c->disk,
 			.start = MAX(hb.start, s->start),
 			.journal = hb.journal,
 			.total = hb.total,

@@ -256,10 +256,11 @@ enum status {
 #define MSG_INOS(X) OP_FIELDS(X) X(span, inos)
 /* A new session for `server`; ends the server's older ones (same identity: the old process is
  * gone). addr: where peers reach it, "address:port". slot is 0xffff; seq numbers the openings of
- * one boot: a repeated (server, boot, seq) gets the session it got before, a lower seq nothing. */
+ * one boot: a repeated (server, boot, seq) gets the session it got before, a lower seq nothing.
+ * disk (core): drawn when it was formatted. */
 #define MSG_OP_SESSION(X) \
-	OP_FIELDS(X) X(u32, server) X(u8, kind) X(u64, boot) X(u64, start) X(u64, journal) X(u64, total) \
-	X(span, addr) X(span, site)
+	OP_FIELDS(X) X(u32, server) X(u8, kind) X(u64, boot) X(u64, disk) X(u64, start) X(u64, journal) \
+	X(u64, total) X(span, addr) X(span, site)
 #define MSG_OP_SESSION_END(X) OP_FIELDS(X) X(u64, ended)
 /* lease: enum lease_mode wanted on the new file. value: a symlink's target. */
 #define MSG_OP_CREATE(X) \

@@ -134,6 +134,11 @@ uint64_t store_start_counter(const struct store *s)
 	return s->start;
 }
 
+uint64_t store_disk_id(const struct store *s)
+{
+	return s->journal.salt;
+}
+
 uint64_t store_damaged(const struct store *s)
 {
 	return s->damaged;

@@ -164,6 +164,8 @@ uint64_t store_grant(struct store *s, uint64_t want);
 void store_grant_return(struct store *s, uint64_t bytes);
 
 uint64_t store_start_counter(const struct store *s);
+/* Drawn when the disk was formatted: another disk is known by it. */
+uint64_t store_disk_id(const struct store *s);
 uint64_t store_journal_position(const struct store *s); /* durable, grows for ever */
 /* Blocks that replay found damaged (a bad record with valid ones behind it). They are listed with
  * VERSION_NONE, not complete, and the file's record loses `complete`. Count since open. */

@@ -168,6 +168,7 @@ struct catalog_server {
 	uint16_t site;                  /* 0: none known */
 	char addr[ADDR_TEXT_MAX];
 	uint64_t boot, start, journal;  /* as registered last, or shown since (op_shown) */
+	uint64_t disk;
 	uint64_t total;
 	uint64_t complete_from;         /* core: highest file id given when its disk was new */
 	session_id_t session;           /* 0: none */

@@ -32,6 +32,7 @@ bool catalog_server(struct catalog *c, server_id_t id, struct catalog_server *ou
 		.boot = s.boot,
 		.start = s.start,
 		.journal = s.journal,
+		.disk = s.disk,
 		.total = s.total,
 		.complete_from = s.complete_from,
 		.session = s.session,

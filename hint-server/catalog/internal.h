@@ -23,8 +23,9 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 2
+#define FORMAT_VERSION 3
 #define SERVER_PAST_BOOTS 8
+#define SERVER_PAST_DISKS 8
 #define SWEEP_DEFAULT 1024
 #define COOKIE_FIRST 3 /* 0: start, 1: after ".", 2: after ".." */
 #define ID_COUNTER_BITS 48
@@ -55,7 +56,8 @@ struct key {
 
 #define SERVER_RECORD(X) \
 	X(u32, id) X(u8, kind) X(u8, flags) X(u16, site) X(u64, boot) X(u64, start) X(u64, journal) \
-	X(u64, total) X(u64, complete_from) X(u64, session) X(u64, ended) X(u64, ended_index)
+	X(u64, total) X(u64, complete_from) X(u64, session) X(u64, ended) X(u64, ended_index) \
+	X(u64, disk)
 
 #define X(kind, name) FIELD_##kind(name)
 struct meta {
@@ -70,6 +72,7 @@ struct session_record {
 struct server_record {
 	SERVER_RECORD(X)
 	uint64_t past[SERVER_PAST_BOOTS]; /* earlier boots, newest first; 0: none */
+	uint64_t past_disk[SERVER_PAST_DISKS]; /* the same of disks that were replaced */
 	char addr[ADDR_TEXT_MAX];
 };
 #undef X

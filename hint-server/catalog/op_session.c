@@ -79,18 +79,32 @@ static uint16_t find_site(const struct map *m, struct span name, const char *add
 	return map_site_of(m->site, m->sites, host);
 }
 
-static bool was_boot(const struct server_record *s, uint64_t boot)
+static bool among(const uint64_t *past, unsigned n, uint64_t id)
 {
-	for (unsigned i = 0; i < SERVER_PAST_BOOTS; i++)
-		if (boot != 0 && s->past[i] == boot)
+	for (unsigned i = 0; i < n; i++)
+		if (id != 0 && past[i] == id)
 			return true;
 	return false;
 }
 
-/* A8: every start raises the counter and the journal only grows. A counter back at its first value
- * is a new disk, which knows that it knows nothing; any other step back is a disk that forgot. */
+static void push(uint64_t *past, unsigned n, uint64_t id)
+{
+	memmove(past + 1, past, (n - 1) * sizeof(past[0]));
+	past[0] = id;
+}
+
+static bool was_boot(const struct server_record *s, uint64_t boot)
+{
+	return among(s->past, SERVER_PAST_BOOTS, boot);
+}
+
+/* A8: every start raises the counter and the journal only grows; a step back is a disk that forgot.
+ * So is one that was replaced and comes back, however far it had been. A disk never met, or still at
+ * its first start, knows that it knows nothing. */
 static bool shows_less(const struct server_record *s, const struct msg_op_session *op)
 {
+	if (op->disk != s->disk)
+		return among(s->past_disk, SERVER_PAST_DISKS, op->disk);
 	if (op->start <= 1)
 		return false;
 	if (op->start < s->start || op->journal < s->journal)
@@ -181,24 +195,27 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 		return STATUS_NO_SESSION;
 	/* A process forgets nothing while it lives: its registration may only arrive late. */
 	if (known && core && !same_life && shows_less(s, op)) {
-		s->flags |= CATALOG_SERVER_REFUSED;
+		/* Of a disk that was replaced only a late word may be left, while the new one serves. */
+		if (op->disk == s->disk || s->session == 0)
+			s->flags |= CATALOG_SERVER_REFUSED;
 		server_store(c, s);
 		return STATUS_DISK;
 	}
 	s->flags &= (uint8_t)~CATALOG_SERVER_REFUSED;
-	if (core && (!known || (op->start <= 1 && op->boot != s->boot))) {
+	if (core && (!known || op->disk != s->disk || (op->start <= 1 && op->boot != s->boot))) {
 		s->complete_from = meta_last_file(&c->meta);
 		s->flags |= known ? CATALOG_SERVER_BLANK : 0;
 		if (known)
 			refill_add(c, op->server);
 	}
-	if (known && op->boot != s->boot) {
-		memmove(s->past + 1, s->past, (SERVER_PAST_BOOTS - 1) * sizeof(s->past[0]));
-		s->past[0] = s->boot;
-	}
+	if (known && op->boot != s->boot)
+		push(s->past, SERVER_PAST_BOOTS, s->boot);
+	if (known && op->disk != s->disk)
+		push(s->past_disk, SERVER_PAST_DISKS, s->disk);
 	s->id = op->server;
 	s->kind = op->kind;
 	s->boot = op->boot;
+	s->disk = op->disk;
 	s->start = op->start;
 	s->journal = same_life ? MAX(s->journal, op->journal) : op->journal;
 	s->total = op->total;

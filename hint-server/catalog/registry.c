@@ -42,6 +42,8 @@ bool server_load(struct catalog *c, server_id_t id, struct server_record *out)
 	take_server_record(out, &cur);
 	for (unsigned i = 0; i < SERVER_PAST_BOOTS; i++)
 		out->past[i] = cursor_u64(&cur);
+	for (unsigned i = 0; i < SERVER_PAST_DISKS; i++)
+		out->past_disk[i] = cursor_u64(&cur);
 	if (cur.left >= sizeof(out->addr))
 		cur.bad = true;
 	if (cur.bad || out->id != id)
@@ -59,6 +61,8 @@ void server_store(struct catalog *c, const struct server_record *s)
 
 	for (unsigned i = 0; i < SERVER_PAST_BOOTS; i++, end += 8)
 		put_u64le(end, s->past[i]);
+	for (unsigned i = 0; i < SERVER_PAST_DISKS; i++, end += 8)
+		put_u64le(end, s->past_disk[i]);
 	memcpy(end, s->addr, len);
 	db_put(c, &k, bytes, (size_t)(end - bytes) + len);
 }

@@ -97,25 +97,17 @@ void shown_logged(struct hint *h)
 	h->shown_logging = false;
 }
 
-static void forget(struct hint *h, struct shown *s)
-{
-	HASH_DEL(h->shown, s);
-	mem_free(s);
-}
-
-/* What this leader has not logged yet; the catalog compares the rest. */
+/* What this leader has not logged yet; the catalog compares the rest, and knows other disks. */
 bool shown_more(struct hint *h, const struct msg_op_session *op)
 {
 	struct shown *s = find(h, op->server);
+	struct catalog_server c;
 
 	/* A process forgets nothing while it lives: its registration may only be late. */
-	if (!s || op->kind != SERVER_CORE || op->boot == s->boot)
+	if (!s || op->kind != SERVER_CORE || op->boot == s->boot || op->start <= 1)
 		return false;
-	if (op->start <= 1) { /* a new disk, which knows that it knows nothing */
-		if (s->start > 1 || op->journal < s->journal)
-			forget(h, s);
+	if (!catalog_server(h->catalog, op->server, &c) || c.boot != s->boot || c.disk != op->disk)
 		return false;
-	}
 	if (op->start >= s->start && op->journal >= s->journal)
 		return false;
 	TRACE("shown.refused server start journal was", op->server, op->start, op->journal,
@@ -125,8 +117,12 @@ bool shown_more(struct hint *h, const struct msg_op_session *op)
 
 void shown_clear(struct hint *h)
 {
-	while (h->shown)
-		forget(h, h->shown);
+	struct shown *s, *tmp;
+
+	HASH_ITER(hh, h->shown, s, tmp) {
+		HASH_DEL(h->shown, s);
+		mem_free(s);
+	}
 	h->shown_due = h->shown_logging = false;
 	h->shown_next = 0;
 }

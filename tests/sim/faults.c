@@ -210,9 +210,6 @@ unsigned faults_draw(struct cluster *c, unsigned allowed)
 		if ((allowed & bit) && world_chance(&c->w, STREAM_FAULT, 350))
 			classes |= bit;
 	}
-	/* Only the leader remembers how far heartbeats said a journal was: it stays in these runs. */
-	if (classes & FAULT_ROLLBACK)
-		classes &= FAULT_ROLLBACK | FAULT_ROT | FAULT_SYNC | FAULT_WIPE;
 	return classes;
 }
 

@@ -257,6 +257,24 @@ Test(catalog_sessions, a_new_disk_knows_that_it_knows_nothing)
 	cr_assert_eq(w.reply.m.r_session.files_complete_from, f);
 }
 
+Test(catalog_sessions, a_disk_that_was_replaced_never_comes_back)
+{
+	uint64_t f;
+
+	cr_assert_eq(register_disk(1, 40, 2001, 2, 900), STATUS_OK);
+	f = make(w.a, FILE_ROOT, "f", S_IFREG);
+	cr_assert_eq(register_disk(1, 41, 2003, 2, 30), STATUS_OK, "its first start never got here");
+	cr_assert_eq(w.reply.m.r_session.files_complete_from, f);
+	cr_assert_eq(register_disk(1, 40, 2002, 3, 950), STATUS_DISK, "a late word of the old one");
+	cr_assert_not(server(1).flags & CATALOG_SERVER_REFUSED, "the new one serves");
+	cr_assert_eq(register_disk(1, 41, 2003, 2, 30), STATUS_OK, "and is not disturbed");
+	cr_assert_eq(end_session(server(1).session), STATUS_OK);
+	cr_assert_eq(register_disk(1, 40, 2004, 9, 990), STATUS_DISK, "nor when it is put back");
+	cr_assert(server(1).flags & CATALOG_SERVER_REFUSED);
+	cr_assert_eq(register_disk(1, 41, 2005, 3, 30), STATUS_OK);
+	cr_assert_eq(server(1).complete_from, f, "still the same disk");
+}
+
 static bool to_repair(uint64_t ino)
 {
 	uint64_t next = 0;

@@ -119,11 +119,17 @@ session_id_t open_session(server_id_t server, enum server_kind kind, uint64_t bo
 /* Core servers 1 and 4 are in site 1, 2 and 5 in site 2, 3 and 6 in site 3. */
 enum status register_core(server_id_t server, uint64_t boot, uint64_t start, uint64_t journal)
 {
+	return register_disk(server, 7, boot, start, journal);
+}
+
+enum status register_disk(server_id_t server, uint64_t disk, uint64_t boot, uint64_t start,
+                          uint64_t journal)
+{
 	char addr[32];
 	struct msg op = {
 		.type = MSG_TYPE_op_session,
 		.op_session = {
-			.server = server, .kind = SERVER_CORE, .boot = boot, .slot = 0xffff,
+			.server = server, .kind = SERVER_CORE, .boot = boot, .disk = disk, .slot = 0xffff,
 			.start = start, .journal = journal, .total = (uint64_t)100 << 30,
 		},
 	};
