@@ -13,6 +13,7 @@ static void op_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	c->fi = *fi;
 	c->req.flags = (fi->flags & O_TRUNC ? VOL_F_TRUNC : 0) |
+	               ((fi->flags & O_ACCMODE) == O_RDONLY ? VOL_F_READ_ONLY : 0) |
 	               (raw->open_flags & FUSE_OPEN_KILL_SUIDGID ? VOL_F_KILL_SUID : 0);
 	call_post(c, reply_open);
 }

@@ -1,16 +1,27 @@
 /* Open files, their close, and attributes that the leader asks a holder for. */
 #include "access-server/volume/parts.h"
 
-struct handle *handle_open(struct volume *v, struct file *f)
+void handle_open(struct volume *v, struct file *f, struct vol_req *req)
 {
 	struct handle *h = mem_new(sizeof(*h));
 
 	h->id = ++v->next_handle;
 	h->f = f;
+	h->read_only = req->flags & VOL_F_READ_ONLY;
 	HASH_ADD(hh, v->handles, id, sizeof(h->id), h);
 	DL_APPEND(f->handles, h);
 	f->forgotten = false;
-	return h;
+	req->out_handle = h->id;
+}
+
+bool handles_write(const struct file *f)
+{
+	struct handle *h;
+
+	DL_FOREACH(f->handles, h)
+		if (!h->read_only && !h->lost)
+			return true;
+	return false;
 }
 
 struct handle *handle_find(struct volume *v, uint64_t id)

@@ -273,11 +273,13 @@ void lease_none(struct file *f)
 }
 
 /* Trap A9: what was acknowledged and cannot be made durable any more is never hidden by a later
- * success. Every handle gives -EIO until it is closed; if none is open, the next fsync does. */
+ * success. Every handle gives -EIO until it is closed; if none is open, the next fsync does. Where
+ * neither lease nor lock was held, those that only read go on: they missed nothing. */
 void file_fail(struct file *f)
 {
 	struct volume *v = f->v;
 	bool dropped = f->records > 0 || f->size_dirty;
+	bool held = f->lease == LEASE_EXCLUSIVE || locks_held(f);
 	struct handle *h;
 	struct vol_req *req;
 
@@ -286,7 +288,9 @@ void file_fail(struct file *f)
 	if (!VOL_BUG(v, VOLUME_BUG_RETRY_FLUSH)) {
 		f->losses++;
 		DL_FOREACH(f->handles, h) {
-			v->stats.lost_handles += !h->lost;
+			if (h->lost || (h->read_only && !held))
+				continue;
+			v->stats.lost_handles++;
 			h->lost = true;
 		}
 		if (dropped && !f->handles)
@@ -370,14 +374,18 @@ void lease_reclaim(struct file *f)
 
 static void file_session_ended(struct file *f, session_id_t old)
 {
+	/* Of what was not held nothing can be missing; but a machine that was started elsewhere may have
+	 * written, and must not be joined by its ghost: the catalog is asked all the same. */
+	bool ask = locks_held(f) || handles_write(f);
+
 	/* Nothing was served under it: the file was not recovered, or not to the end, so that this
 	 * epoch must not go on. */
 	if (f->phase == PHASE_RECOVER || f->unserved) {
 		lease_none(f);
-		if (!locks_held(f))
+		if (!ask)
 			file_run(f);
 	}
-	if (f->lease != LEASE_EXCLUSIVE && !locks_held(f))
+	if (f->lease != LEASE_EXCLUSIVE && !ask)
 		return; /* a question under way ends by itself */
 	call_abandon(f);
 	if (f->phase != PHASE_RECLAIM)

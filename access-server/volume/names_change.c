@@ -100,7 +100,7 @@ static void on_created(struct name_op *op, const struct msg_r_inode *r)
 	}
 	f->forgotten = false;
 	if (S_ISREG(r->mode))
-		req->out_handle = handle_open(op->v, f)->id;
+		handle_open(op->v, f, req);
 	names_fill_attr(req, f);
 	if (i)
 		names_tell_entry(op->v, req, i);
@@ -121,7 +121,7 @@ static int on_exists(struct name_op *op, const struct msg_r_inode *r)
 	plain.lease = LEASE_NONE;
 	f = file_take_inode(op->v, &plain, op->seq);
 	f->forgotten = false;
-	req->out_handle = handle_open(op->v, f)->id;
+	handle_open(op->v, f, req);
 	names_fill_attr(req, f);
 	return 0;
 }

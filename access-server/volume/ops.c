@@ -213,7 +213,7 @@ void setattr_after_truncate(struct file *f, struct vol_req *req, int rc)
 		return;
 	}
 	if (req->op == VOL_OPEN) {
-		req->out_handle = handle_open(f->v, f)->id;
+		handle_open(f->v, f, req);
 		vol_complete(f->v, req, 0);
 		return;
 	}
@@ -243,7 +243,7 @@ bool open_try(struct file *f, struct vol_req *req)
 	if (!f->inval_cookie)
 		f->cache_suspect = false;
 	req->keep_cache = keep;
-	req->out_handle = handle_open(f->v, f)->id;
+	handle_open(f->v, f, req);
 	vol_complete(f->v, req, 0);
 	return true;
 }

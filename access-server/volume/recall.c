@@ -152,6 +152,9 @@ static void release_send(struct file *f)
 	uint8_t *stale;
 
 	behind_to_stale(f);
+	/* Clearing bits within runs makes more of them. What cannot be told the next holder finds out. */
+	if (!f->unclean && !stale_coarsen(&f->stale, STALE_RUNS_MAX))
+		f->unclean = true;
 	if (f->unclean)
 		f->recall_to = LEASE_NONE;
 	f->phase = PHASE_RELEASE;

@@ -76,6 +76,7 @@ enum vol_flags {
 	VOL_F_SEEK_DATA = 1024, /* SEEK; else SEEK_HOLE */
 	VOL_F_TRUNC = 2048,     /* OPEN */
 	VOL_F_KILL_SUID = 4096, /* WRITE, SETATTR size: clear setuid/setgid */
+	VOL_F_READ_ONLY = 8192, /* OPEN, CREATE: nothing can be written through the handle */
 };
 
 enum vol_attr_valid { /* SETATTR; the first six are enum setattr_valid */

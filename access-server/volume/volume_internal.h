@@ -91,8 +91,10 @@ struct handle {
 	uint64_t id;
 	struct file *f;
 	bool lost; /* every call gives -EIO until closed */
+	bool read_only;
 };
-struct handle *handle_open(struct volume *v, struct file *f); /* for OPEN and CREATE: id is out_handle */
+void handle_open(struct volume *v, struct file *f, struct vol_req *req); /* fills out_handle */
+bool handles_write(const struct file *f); /* something could be written through one of them */
 struct handle *handle_find(struct volume *v, uint64_t id); /* NULL: no such handle */
 void handle_close(struct volume *v, struct handle *h);
 

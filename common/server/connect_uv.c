@@ -166,10 +166,10 @@ void server_start_session(struct server *s, uint64_t disk, const struct session_
 {
 	unsigned order[CONFIG_HINTS_MAX];
 	struct session_config config = {
-		.disk = disk,
 		.server = s->config.id,
 		.kind = s->config.kind,
 		.boot = s->boot,
+		.disk = disk,
 		.hints = s->config.hints,
 	};
 

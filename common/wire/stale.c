@@ -89,6 +89,28 @@ static void tidy(struct stale_map *s, uint64_t first, uint64_t last)
 	}
 }
 
+static unsigned join(struct stale_map *s, uint64_t gap)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 1; i < s->n; i++) {
+		struct stale_run *last = &s->runs[n], *run = &s->runs[i];
+
+		if (run->mask == last->mask && run->first - last->last - 1 <= gap)
+			last->last = run->last;
+		else
+			s->runs[++n] = *run;
+	}
+	return s->n ? n + 1 : 0;
+}
+
+bool stale_coarsen(struct stale_map *s, unsigned max)
+{
+	for (unsigned bits = 1; s->n > max && bits <= 64; bits++)
+		s->n = join(s, UINT64_MAX >> (64 - bits));
+	return s->n <= max;
+}
+
 int stale_set(struct stale_map *s, uint64_t first, uint64_t last, unsigned replica)
 {
 	uint8_t bit = (uint8_t)(1u << replica);
@@ -100,7 +122,7 @@ int stale_set(struct stale_map *s, uint64_t first, uint64_t last, unsigned repli
 	for (unsigned i = find(s, first); i < s->n && s->runs[i].first <= last; i++)
 		if (s->runs[i].mask & ~bit)
 			return -EBUSY;
-	if (s->n + 3 > STALE_RUNS_MAX)
+	if (s->n + 3 > STALE_RUNS_MAX && !stale_coarsen(s, STALE_RUNS_MAX / 2))
 		return -EBUSY;
 
 	/* Every run inside is already ours: replace them by one. */

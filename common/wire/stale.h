@@ -24,10 +24,13 @@ struct stale_map {
 void stale_init(struct stale_map *s);
 void stale_fini(struct stale_map *s);
 uint8_t stale_get(const struct stale_map *s, uint64_t block);
-/* Marks replica `i` stale in [first, last]. -EBUSY: another replica is stale somewhere in there, or
- * the map is full; nothing changed and the caller must keep its data (P8). */
+/* Marks replica `i` stale in [first, last]. A full map is coarsened, which marks more. -EBUSY: another
+ * replica is stale somewhere in there, or nothing could be joined; the caller must keep its data (P8). */
 MUST_CHECK int stale_set(struct stale_map *s, uint64_t first, uint64_t last, unsigned i);
 void stale_clear(struct stale_map *s, uint64_t first, uint64_t last, unsigned i);
+/* Joins neighbours of one replica over the smallest gaps, whose blocks become stale as well, until
+ * there are at most `max` runs. False: between runs of different replicas nothing can be joined. */
+bool stale_coarsen(struct stale_map *s, unsigned max);
 /* First run at or after `from`, clipped to start there; false at the end. */
 bool stale_next(const struct stale_map *s, uint64_t from, struct stale_run *out);
 bool stale_empty(const struct stale_map *s);

@@ -33,6 +33,7 @@ struct client {
 	unsigned step;
 	unsigned errors;              /* one after the other */
 	bool locked;
+	bool read_only;         /* how it opens files */
 	bool naming;                  /* an operation on a name is under way */
 	uint64_t name_begun;          /* events of names before it */
 	uint64_t ops;                 /* done */
@@ -65,6 +66,8 @@ void client_sync(struct client *cl, uint32_t file, void (*after)(struct client *
 void client_truncate(struct client *cl, uint32_t file, uint32_t unit, void (*after)(struct client *cl));
 void client_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units,
                   void (*after)(struct client *cl));
+void client_lock(struct client *cl, uint32_t file, uint8_t type, bool wait,
+                 void (*after)(struct client *cl));
 void client_append(struct client *cl, uint32_t file, bool sync, void (*after)(struct client *cl));
 
 /* One operation on entries of the names' directory (client_names.c). */

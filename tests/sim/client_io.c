@@ -53,7 +53,7 @@ static void opened(struct client *cl)
 
 void client_open(struct client *cl, uint32_t file, void (*after)(struct client *cl))
 {
-	fresh(cl, VOL_OPEN, file);
+	fresh(cl, VOL_OPEN, file)->flags = cl->read_only ? VOL_F_READ_ONLY : 0;
 	cl->next = after;
 	client_submit(cl, opened);
 }
@@ -69,6 +69,20 @@ void client_close(struct client *cl, uint32_t file, void (*after)(struct client 
 	fresh(cl, VOL_CLOSE, file);
 	cl->next = after;
 	client_submit(cl, closed);
+}
+
+/* The whole file, for the client as the owner. */
+void client_lock(struct client *cl, uint32_t file, uint8_t type, bool wait,
+                 void (*after)(struct client *cl))
+{
+	struct vol_req *req = fresh(cl, VOL_SETLK, file);
+
+	req->flags = wait ? VOL_F_WAIT : 0;
+	req->lock.owner = cl->id + 1;
+	req->lock.pid = cl->id + 1;
+	req->lock.end = UINT64_MAX;
+	req->lock.type = type;
+	client_submit(cl, after);
 }
 
 /* --- read --- */

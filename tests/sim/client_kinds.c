@@ -159,18 +159,6 @@ static void worked(struct client *cl)
 	client_rest(cl);
 }
 
-static void lock_request(struct client *cl, uint8_t type, bool wait)
-{
-	struct vol_req *req = fresh(cl, VOL_SETLK, cl->c->hist.file[0].ino);
-
-	req->handle = cl->handle[0];
-	req->flags = wait ? VOL_F_WAIT : 0;
-	req->lock.owner = cl->id + 1;
-	req->lock.pid = cl->id + 1;
-	req->lock.end = UINT64_MAX;
-	req->lock.type = type;
-}
-
 static void locked(struct client *cl)
 {
 	if (cl->rc < 0) {
@@ -189,11 +177,9 @@ void client_step_lock(struct client *cl)
 	if (!cl->locked && needs_handle(cl, 0))
 		return;
 	if (!cl->locked) {
-		lock_request(cl, F_WRLCK, draw(cl, 2) && !cl->c->quiet);
-		client_submit(cl, locked);
+		client_lock(cl, 0, F_WRLCK, draw(cl, 2) && !cl->c->quiet, locked);
 	} else if (cl->c->quiet || draw(cl, 3) == 0) {
-		lock_request(cl, F_UNLCK, false);
-		client_submit(cl, unlocked);
+		client_lock(cl, 0, F_UNLCK, false, unlocked);
 	} else if (draw(cl, 2)) {
 		client_read(cl, 0, 0, 1, worked);
 	} else {

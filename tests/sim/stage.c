@@ -1,5 +1,7 @@
 #include "tests/sim/stage.h"
 
+#include <fcntl.h>
+
 #include "hint-server/quorum/hint.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/run.h"
@@ -160,6 +162,15 @@ int stage_read(struct client *cl, uint32_t file, uint32_t unit, uint32_t units)
 int stage_sync(struct client *cl, uint32_t file)
 {
 	stage_begin_sync(cl, file);
+	return stage_finish(cl, STAGE_OP_MAX);
+}
+
+int stage_lock(struct client *cl, uint32_t file)
+{
+	if (!ready(cl))
+		return -ETIMEDOUT;
+	client_lock(cl, file, F_WRLCK, false, nothing);
+	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
 }
 

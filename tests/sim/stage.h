@@ -34,6 +34,7 @@ int stage_close(struct client *cl, uint32_t file);
 int stage_write(struct client *cl, uint32_t file, uint32_t unit, uint32_t units, bool sync);
 int stage_read(struct client *cl, uint32_t file, uint32_t unit, uint32_t units);
 int stage_sync(struct client *cl, uint32_t file);
+int stage_lock(struct client *cl, uint32_t file); /* the whole file, does not wait */
 int stage_truncate(struct client *cl, uint32_t file, uint32_t unit);
 int stage_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units);
 uint64_t stage_value(const struct client *cl); /* first unit of the last read */

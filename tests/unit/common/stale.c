@@ -34,6 +34,39 @@ Test(stale, covers_the_attribute_record)
 	stale_fini(&s);
 }
 
+/* However many blocks lag here and there, they fit: some more are marked with them. */
+Test(stale, a_full_map_is_coarsened)
+{
+	struct stale_map s;
+
+	stale_init(&s);
+	for (uint64_t no = 0; no < 3 * STALE_RUNS_MAX; no++)
+		cr_assert_eq(stale_set(&s, 5 * no, 5 * no, 0), 0);
+	cr_assert_eq(stale_set(&s, (uint64_t)1 << 50, (uint64_t)1 << 50, 1), 0);
+	cr_assert(s.n <= STALE_RUNS_MAX);
+	for (uint64_t no = 0; no < 3 * STALE_RUNS_MAX; no++)
+		cr_assert_eq(stale_get(&s, 5 * no), 1);
+	cr_assert_eq(stale_get(&s, 15ull * STALE_RUNS_MAX), 0, "nothing behind the last");
+	cr_assert_eq(stale_get(&s, (uint64_t)1 << 50), 2);
+	stale_fini(&s);
+}
+
+Test(stale, joins_the_smallest_gaps_and_never_two_replicas)
+{
+	struct stale_map s;
+
+	stale_init(&s);
+	for (uint64_t no = 0; no < 100; no++)
+		cr_assert_eq(stale_set(&s, no * no, no * no, no < 50 ? 0 : 1), 0);
+	cr_assert(stale_coarsen(&s, 60));
+	cr_assert_eq(stale_get(&s, 2), 1);
+	cr_assert_eq(stale_get(&s, 50 * 50 - 1), 0, "between two replicas");
+	cr_assert_eq(stale_get(&s, 99 * 99 - 1), 0, "a larger gap");
+	cr_assert_not(stale_coarsen(&s, 1));
+	cr_assert_eq(s.n, 2);
+	stale_fini(&s);
+}
+
 static void compare(const struct stale_map *s, const uint8_t *model, unsigned blocks)
 {
 	struct stale_run run = {0};
