@@ -12,6 +12,7 @@
 
 #define LEAST (200 * NSEC_MSEC)
 #define DRAIN_FOR (100 * NSEC_MSEC)
+#define DRAIN_FIRST_FOR (500 * NSEC_MSEC) /* while nothing was served: else nobody ever is, far apart */
 #define SETTLE_LOOK (310 * NSEC_MSEC)
 #define RECOVERY_MAY_TAKE NSEC_SEC
 #define RECOVERY_DECIDED_MAY_TAKE (3 * NSEC_SEC)
@@ -34,7 +35,7 @@ static void inval_start(struct file *f)
 static void drain_start(struct file *f)
 {
 	f->phase = PHASE_DRAIN;
-	timer_set(f->v, &f->lease_timer, f->v->now + DRAIN_FOR);
+	timer_set(f->v, &f->lease_timer, f->v->now + (f->served ? DRAIN_FOR : DRAIN_FIRST_FOR));
 	recall_step(f);
 }
 

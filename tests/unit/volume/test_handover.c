@@ -101,6 +101,33 @@ Test(volume_handover, requests_wait_while_the_file_is_handed_over)
 	cr_assert_eq(rc_of(late), 0, "under the new epoch");
 }
 
+/* ... but the first request of a lease is served, however far away its replica is: two who want the
+ * file would else take it from each other for ever. */
+Test(volume_handover, a_recall_waits_for_the_first_read)
+{
+	struct msg r = {.type = MSG_TYPE_read_reply}, *q;
+	struct vol_req *read;
+	uint64_t h;
+	static const uint8_t none[1];
+
+	w.size = 4096;
+	w.quiet = true;
+	h = opened();
+	read = reads(h, 0, 4096);
+	settle();
+	forget_trace();
+	recall(LEASE_NONE, 4);
+	pass(300 * NSEC_MSEC);
+	q = asked(MSG_TYPE_read, 11);
+	cr_assert(q);
+	r.read_reply.file = INO;
+	r.read_reply.len = 4096;
+	r.read_reply.present = (struct span){none, 1};
+	answer(q, &r);
+	settle();
+	cr_assert_eq(rc_of(read), 0);
+}
+
 /* Nothing is kept for whoever never held it: the recall is answered at once. */
 Test(volume_handover, recall_of_nothing_is_acknowledged)
 {
