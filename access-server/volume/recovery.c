@@ -16,7 +16,8 @@
  * - nothing is served before its block is closed on two replicas that count together;
  * - every replica outside the pair is stale (a bit, or its server is in file.behind) until compared;
  * - a block with fewer than two known replicas waits, and while there is one the file is unclean and
- *   does not grow. Above the size there is nothing flushed to wait for: the record has two replicas. */
+ *   does not grow. Above the size there is nothing flushed to wait for: the record has two replicas.
+ *   Blocks that wait are named one by one, so a file of very many blocks waits as a whole. */
 #include <stdlib.h>
 
 #include "access-server/volume/recovery.h"
@@ -99,6 +100,31 @@ static bool attr_has_two(struct recovery *r)
 	return rec_pair(r->f, mask);
 }
 
+/* Fewer servers than two of each block: some blocks would wait for the others. */
+static bool partial(struct recovery *r)
+{
+	return __builtin_popcount(missing_sites(r, false)) > 1 && !rec_sites_sealed(r);
+}
+
+/* A CLOSE must name every block that waits, also those that nobody has. In a file with more blocks than
+ * it has room for none is served without the servers that are missing. */
+static bool too_large(struct recovery *r, uint64_t size)
+{
+	struct file *f = r->f;
+	uint64_t blocks = DIV_UP(MAX(size, f->size), file_block_bytes(f));
+
+	for (unsigned k = 0; k < r->servers; k++) {
+		const struct rec_server *s = &r->server[k];
+
+		for (unsigned i = s->n; i > 0 && counts(s); i--)
+			if (s->entry[i - 1].no != BLOCK_ATTR) {
+				blocks = MAX(blocks, s->entry[i - 1].no + 1);
+				break;
+			}
+	}
+	return blocks > f->v->config.exceptions_max / 2;
+}
+
 static void consider(struct recovery *r)
 {
 	struct volume *v = r->f->v;
@@ -115,7 +141,7 @@ static void consider(struct recovery *r)
 		rec_decide(r);
 	} else if (__builtin_popcount(missing_sites(r, false)) <= 1) {
 		timer_set_sooner(v, &r->patience, v->now + PATIENCE);
-	} else if (!r->patience.slot) {
+	} else if (!r->patience.slot && !r->f->recover_whole && !too_large(r, 0)) {
 		timer_set(v, &r->patience, v->now + PATIENCE_PARTIAL);
 	}
 }
@@ -248,6 +274,7 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 			    stale_set(&f->stale, rb->no, rb->no, i) < 0)
 				file_behind_add(f, rb->server[i]);
 	f->recovery = NULL;
+	f->recover_whole = false;
 	f->unclean = f->recovery_waits = __builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r);
 	f->size = a->size;
 	f->atime = a->atime;
@@ -431,7 +458,7 @@ static uint32_t waiting_blocks(struct recovery *r, server_id_t id, uint8_t **byt
 	struct file *f = r->f;
 	uint32_t added = 0;
 
-	if (__builtin_popcount(missing_sites(r, false)) <= 1 || rec_sites_sealed(r))
+	if (!partial(r))
 		return 0;
 	for (uint64_t no = 0; no < DIV_UP(r->attr.size, file_block_bytes(f)); no++) {
 		server_id_t server[REPLICAS];
@@ -479,6 +506,11 @@ static void close_send(struct recovery *r, struct rec_server *s)
 
 static void rec_close(struct recovery *r)
 {
+	if (partial(r) && too_large(r, r->attr.size)) {
+		r->f->recover_whole = true;
+		recovery_failed(r->f);
+		return;
+	}
 	r->phase = REC_CLOSE;
 	for (unsigned k = 0; k < r->servers; k++) {
 		struct rec_server *s = &r->server[k];

@@ -25,6 +25,7 @@ struct rec_server {
 	uint64_t closed;        /* of the file there: what absent blocks have */
 	struct rec_entry *entry; /* ascending */
 	unsigned n, capacity;
+	unsigned excepts;       /* blocks in which it differs from the winner */
 	struct rpc *rpc;
 };
 
@@ -37,6 +38,7 @@ struct rec_block {
 	unsigned known;         /* bits: replicas on servers that were ready when it was decided */
 	unsigned good;          /* bits: proven equal to the winner */
 	unsigned unreadable;    /* bits: its newest version has a bad page and counts for nothing */
+	unsigned must;          /* bits: to be made so: a CLOSE there has no room for an exception */
 	bool waits;             /* fewer than two known */
 	bool holes;
 };

@@ -84,9 +84,37 @@ static bool passed_over(struct recovery *r, struct rec_block *rb, unsigned from)
 	return true;
 }
 
-static bool pair_missing(struct recovery *r, const struct rec_block *rb)
+/* A CLOSE has room for so many exceptions; half of it is for blocks that wait. */
+static void count_exceptions(struct recovery *r, struct rec_block *rb)
 {
-	return !rb->waits && !rec_pair(r->f, rb->good) && rec_pair(r->f, rb->known);
+	for (unsigned i = 0; i < REPLICAS && !rb->waits; i++) {
+		struct rec_server *s = rec_server(r, rb->server[i]);
+
+		if (!(rb->known >> i & 1) || (rb->good >> i & 1))
+			continue;
+		if (++s->excepts > r->f->v->config.exceptions_max / 2)
+			rb->must |= 1u << i;
+	}
+}
+
+static bool copy_missing(struct recovery *r, const struct rec_block *rb)
+{
+	if (rb->waits)
+		return false;
+	return (rb->must & ~rb->good) || (!rec_pair(r->f, rb->good) && rec_pair(r->f, rb->known));
+}
+
+static unsigned target(struct recovery *r, const struct rec_block *rb)
+{
+	unsigned to = 0;
+
+	if (rb->must & ~rb->good)
+		return (unsigned)__builtin_ctz(rb->must & ~rb->good);
+	while (to < REPLICAS && (!(rb->known >> to & 1) || (rb->good >> to & 1) ||
+	                         !rec_pair(r->f, rb->good | 1u << to)))
+		to++;
+	CHECK(to < REPLICAS);
+	return to;
 }
 
 static void on_copied(struct copy *c, enum copy_result result)
@@ -112,7 +140,7 @@ static void on_copied(struct copy *c, enum copy_result result)
 	DL_DELETE(r->copies, c);
 	r->copying--;
 	copy_free(c);
-	if (result != COPY_DONE)
+	if (result != COPY_DONE || copy_missing(r, rb))
 		r->copy_next = r->blocks;
 	rec_copy_some(r);
 }
@@ -130,16 +158,11 @@ static bool copying(const struct recovery *r, uint64_t no)
 static void copy_block(struct recovery *r, struct rec_block *rb)
 {
 	struct copy *c = mem_new(sizeof(*c));
-	unsigned to = 0;
 
-	while (to < REPLICAS && (!(rb->known >> to & 1) || (rb->good >> to & 1) ||
-	                         !rec_pair(r->f, rb->good | 1u << to)))
-		to++;
-	CHECK(to < REPLICAS);
 	c->f = r->f;
 	c->no = rb->no;
 	c->from = rb->source;
-	c->to = to;
+	c->to = target(r, rb);
 	c->closed = VOL_BUG(r->f->v, VOLUME_BUG_NO_CLOSE) ? 0 : r->f->epoch;
 	c->done = on_copied;
 	c->ctx = r;
@@ -153,7 +176,7 @@ void rec_copy_some(struct recovery *r)
 	struct rec_block *rb = r->copy_next;
 
 	while (rb && r->copying < COPYING_MAX) {
-		if (pair_missing(r, rb) && !copying(r, rb->no))
+		if (copy_missing(r, rb) && !copying(r, rb->no))
 			copy_block(r, rb);
 		rb = rb->hh.next;
 	}
@@ -177,8 +200,10 @@ void rec_decide(struct recovery *r)
 	for (unsigned k = 0; k < r->servers; k++)
 		for (unsigned i = 0; r->server[k].state == REC_READY && i < r->server[k].n; i++)
 			block_of(r, r->server[k].entry[i].no);
-	HASH_ITER(hh, r->blocks, rb, next)
+	HASH_ITER(hh, r->blocks, rb, next) {
 		judge(r, rb);
+		count_exceptions(r, rb);
+	}
 	r->copy_next = r->blocks;
 	rec_copy_some(r);
 }

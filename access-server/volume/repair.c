@@ -6,6 +6,7 @@
  * - servers that count for nothing (file.behind): blank, or not sealed by the recovery of this epoch.
  *   They are *proven*: seal, list, compare with what clean replicas say exists; each block that
  *   differs gets a stale bit; then CLOSE (complete, those blocks excepted) and the server counts.
+ *   If more differ than a CLOSE can except, some are copied first, and it is proven again.
  *
  * Only the holder of the exclusive lease does this, in its epoch, and stops when it is recalled. */
 #include "access-server/volume/copy.h"
@@ -36,6 +37,8 @@ struct repair {
 	struct rpc *rpc;
 	uint64_t *except;
 	unsigned excepts;
+	server_id_t filled;      /* counts for nothing yet, and gets `fill` more copies first; 0: none */
+	unsigned fill;
 };
 
 static void repair_run(struct file *f);
@@ -101,6 +104,8 @@ static void copied(struct copy *c)
 
 	stale_clear(&f->stale, c->no, c->no, c->to);
 	f->v->stats.repairs++;
+	if (f->repair->filled == c->server[c->to] && f->repair->fill > 0)
+		f->repair->fill--;
 	if (!b)
 		return;
 	b->durable[c->to] = c->at;
@@ -167,7 +172,8 @@ static bool copy_one(struct repair *r, uint64_t no, unsigned to)
 
 	if (copying(r, no) || (n = replicas_by_nearness(f, no, order, server)) == 0)
 		return false;
-	if (peer_get(f->v, server[to])->down || file_behind(f, server[to]) || recovery_block_waits(f, no))
+	if (peer_get(f->v, server[to])->down || recovery_block_waits(f, no) ||
+	    (file_behind(f, server[to]) && server[to] != r->filled))
 		return false;
 	c = mem_new(sizeof(*c));
 	c->f = f;
@@ -301,10 +307,10 @@ static void prove_close(struct repair *r)
 static void prove_compare(struct repair *r)
 {
 	struct scan *s = r->scan;
-	unsigned i = 0, j = 0;
+	unsigned i = 0, j = 0, max = r->f->v->config.exceptions_max;
 	bool ok = true;
 
-	while (ok && (i < s->n || j < r->listed)) {
+	while (ok && r->excepts <= max && (i < s->n || j < r->listed)) {
 		uint64_t no = i < s->n ? s->entry[i].no : UINT64_MAX;
 
 		if (j < r->listed && (i == s->n || r->list[j].no < no)) {
@@ -318,12 +324,16 @@ static void prove_compare(struct repair *r)
 		j += j < r->listed && r->list[j].no == no;
 		i++;
 	}
-	if (ok) {
+	if (ok && r->excepts <= max) {
 		prove_close(r);
 		return;
 	}
+	if (ok) {
+		r->filled = r->server;
+		r->fill = r->excepts - max / 2;
+	}
 	prove_end(r);
-	repair_kick(r->f, LOOK_AGAIN);
+	repair_kick(r->f, ok ? 0 : LOOK_AGAIN);
 }
 
 static void on_prove_scan(struct scan *s)
@@ -348,8 +358,8 @@ static bool on_prove_list(struct rpc *rpc, const struct msg *m)
 	}
 	r->rpc = NULL;
 	rpc_cancel(rpc);
-	for (uint32_t at = 0; l->status == STATUS_OK && at + LIST_ENTRY_BYTES <= l->entries.len;
-	     at += LIST_ENTRY_BYTES) {
+	/* Also of one that does not hold the file completely: what it has of a version is that version. */
+	for (uint32_t at = 0; at + LIST_ENTRY_BYTES <= l->entries.len; at += LIST_ENTRY_BYTES) {
 		const uint8_t *e = l->entries.p + at;
 
 		if (r->listed == r->capacity) {
@@ -358,7 +368,7 @@ static bool on_prove_list(struct rpc *rpc, const struct msg *m)
 		}
 		r->list[r->listed++] = (struct listed){get_u64le(e), {get_u64le(e + 8), get_u64le(e + 16)}};
 	}
-	if (l->status == STATUS_OK && l->more) {
+	if (l->more) {
 		list_next(r, l->next);
 		return true;
 	}
@@ -415,7 +425,8 @@ static void prove_some(struct repair *r)
 	struct msg m = {.type = MSG_TYPE_seal};
 
 	for (unsigned k = 0; k < f->behinds && !r->server; k++)
-		if (!peer_get(f->v, f->behind[k])->down)
+		if (!peer_get(f->v, f->behind[k])->down &&
+		    (f->behind[k] != r->filled || r->fill == 0))
 			r->server = f->behind[k];
 	if (!r->server)
 		return;
@@ -490,6 +501,7 @@ static void repair_run(struct file *f)
 		repair_kick(f, LOOK_AGAIN);
 		return;
 	}
+	r->fill = 0; /* none of these can be copied now */
 	if (!stale_empty(&f->stale) || f->behinds) {
 		repair_kick(f, LOOK_AGAIN);
 		if (!f->repair_only)

@@ -98,6 +98,8 @@ struct volume *vol_new(struct env *env, struct session *session, const struct vo
 		v->config.buffer_bytes = DEFAULT_BUFFER;
 	if (v->config.journal_slack_bytes == 0)
 		v->config.journal_slack_bytes = DEFAULT_SLACK;
+	if (v->config.exceptions_max == 0)
+		v->config.exceptions_max = EXCEPTIONS_MAX;
 	if (v->config.stale_after == 0)
 		v->config.stale_after = NSEC_SEC;
 	if (v->config.repair_every == 0)

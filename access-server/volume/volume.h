@@ -38,6 +38,7 @@ struct volume_config {
 	uint64_t journal_slack_bytes;    /* space asked for in advance from each core server */
 	nsec_t stale_after;              /* a replica silent for so long is marked; default 1 s */
 	nsec_t repair_every;             /* background repair looks for work; default 2 s */
+	unsigned exceptions_max;         /* of one CLOSE; default 65536, what core servers take */
 	unsigned bugs;
 };
 

@@ -24,6 +24,7 @@
 #include "common/wire/stale.h"
 
 #define ATTR_VALID_MAX (500 * NSEC_MSEC)
+#define EXCEPTIONS_MAX 65536 /* that a core server takes with a CLOSE */
 #define COOKIE_NAMES ((uint64_t)1 << 63) /* cookies of invalidations that names.c asked for */
 
 struct file;
@@ -198,6 +199,7 @@ struct file {
 	struct learn *learns;
 	struct recovery *recovery;
 	bool recovery_waits;        /* some blocks had fewer than two sealed servers */
+	bool recover_whole;         /* too many blocks would wait: none is served without the others */
 	struct repair *repair;
 	struct vol_timer repair_timer;
 	int error;                  /* sticky: data was dropped while nobody had the file open */

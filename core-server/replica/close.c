@@ -72,7 +72,7 @@ void replica_close(struct replica *r, const struct msg *m)
 		s = replica_admit(r, q->file, q->map, q->epoch, false, &f);
 	if (s == STATUS_OK && q->epoch != f->rec.seal)
 		s = STATUS_MOVED;
-	if (s == STATUS_OK && (q->exceptions.len / 8 > EXCEPTIONS_MAX ||
+	if (s == STATUS_OK && (q->exceptions.len / 8 > r->config.exceptions_max ||
 	                       r->n_changes >= CHANGES_MAX))
 		s = STATUS_BUSY;
 	if (s != STATUS_OK) {

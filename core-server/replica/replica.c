@@ -8,6 +8,8 @@ struct replica *replica_new(struct env *env, struct store *store, const struct r
 	r->env = env;
 	r->store = store;
 	r->config = *c;
+	if (r->config.exceptions_max == 0)
+		r->config.exceptions_max = EXCEPTIONS_MAX;
 	r->scrub.due = NSEC_NEVER;
 	doubt_load(r);
 	return r;

@@ -70,7 +70,11 @@ static const struct session_ops ops = {
 static void on_open(void *ctx, int rc)
 {
 	struct node *n = ctx;
-	struct replica_config config = {.server = n->id, .bugs = n->c->shape.replica_bugs};
+	struct replica_config config = {
+	        .server = n->id,
+	        .exceptions_max = n->c->shape.exceptions_max,
+	        .bugs = n->c->shape.replica_bugs,
+	};
 	struct session_config session;
 
 	if (rc == -EIO) {

@@ -34,6 +34,7 @@ void run_shape(struct shape *s, const struct run_options *o)
 	        .shared_timeout = 500 * NSEC_MSEC,
 	        .think = (nsec_t)(5 + random_below(&r, 60)) * NSEC_MSEC,
 	        .disk_bytes = 64u << 20,
+	        .exceptions_max = o->seed % 3 == 2 ? 2 : 0,
 	        .replica_bugs = o->replica_bugs,
 	        .volume_bugs = o->volume_bugs,
 	        .hint_bugs = o->hint_bugs,

@@ -144,3 +144,63 @@ void scenario_a3(struct cluster *c)
 	stage_finish(b, 5 * NSEC_SEC);
 	stage_end(c);
 }
+
+void shape_few_exceptions(struct shape *s)
+{
+	shape_two_cores(s);
+	s->exceptions_max = 2;
+}
+
+/* A CLOSE has room for two exceptions, and more blocks than that differ: a new disk is filled step by
+ * step before it counts, and a server that lagged is brought near enough before the file is served. */
+void scenario_close_refill(struct cluster *c)
+{
+	struct node *core;
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 48, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	for (unsigned i = 0; i < 2; i++) {
+		core = cluster_find(c, cluster_core_id(2, i));
+		stage_crash(c, core->id, true);
+		node_wipe(core);
+		stage_restart(c, core->id);
+	}
+	stage_wait(c, 5 * NSEC_SEC);
+	for (unsigned i = 0; i < 2; i++)
+		stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, i));
+	for (unsigned i = 0; i < 2; i++)
+		stage_drop(c, MSG_TYPE_install, cluster_access_id(1), cluster_core_id(3, i));
+	stage_expect(c, stage_write(a, 1, 0, 48, true) == 0, "second write");
+	stage_crash(c, cluster_access_id(1), true);
+	stage_lift(c);
+	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 48) == 0, "C reads");
+	stage_end(c);
+}
+
+/* With a server missing in two sites some blocks would wait, more than a CLOSE can name: the file
+ * waits as a whole, and is there when one of the servers comes back. */
+void scenario_close_partial(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 48, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, cluster_core_id(1, 0), true);
+	stage_crash(c, cluster_core_id(2, 0), true);
+	stage_expect(c, stage_open(b, 1) == 0, "C opens");
+	stage_begin_read(b, 1, 0, 48);
+	stage_expect(c, stage_finish(b, 8 * NSEC_SEC) == -ETIMEDOUT, "it waits");
+	stage_restart(c, cluster_core_id(2, 0));
+	stage_expect(c, stage_finish(b, 3 * NSEC_SEC) == 0, "it goes on");
+	stage_end(c);
+}

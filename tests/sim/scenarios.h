@@ -11,6 +11,9 @@ void scenario_a1(struct cluster *c);
 void scenario_a1_mixture(struct cluster *c);
 void scenario_a2(struct cluster *c);
 void scenario_a3(struct cluster *c);
+void shape_few_exceptions(struct shape *s);
+void scenario_close_refill(struct cluster *c);
+void scenario_close_partial(struct cluster *c);
 
 void scenario_p1(struct cluster *c);
 void scenario_a5(struct cluster *c);
