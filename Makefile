@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 # Programs as root: mounting needs it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all deps build asan demo demo-stop test soak bench clean
+.PHONY: all deps build asan demo demo-stop test fresh soak bench clean
 
 all: build
 
@@ -31,6 +31,12 @@ demo: build
 
 demo-stop:
 	@$(SUDO) tests/lab/demo stop $(BUILD)/bin build/demo
+
+# The two commands of README.md on an untouched Debian 12 in a directory, as a user with sudo.
+# FRESH=--test: make test there, too.
+fresh:
+	@mkdir -p build
+	@$(SUDO) tests/lab/fresh $(FRESH) build/fresh
 
 # SECONDS is how long, e.g. make soak SECONDS=36000
 SECONDS ?= 3600
