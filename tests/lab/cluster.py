@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,8 +66,12 @@ class Server:
 
     def write_config(self):
         os.makedirs(self.base, exist_ok=True)
-        lines = self.cluster.common_config()
-        lines += ["[server]", f"id = {self.id}", f"kind = {self.kind}", f"listen = {self.address}",
+        program = PROGRAM[self.kind]
+        lines = [f"# The {self.kind} server {self.name} of {self.site}; {program}(8) tells all keys.",
+                 "# Written anew by every start of the demo or test: it keeps no edits.", ""]
+        lines += self.cluster.common_config()
+        lines += ["# This server. The site follows from the address.", "[server]",
+                  f"id = {self.id}", f"kind = {self.kind}", f"listen = {self.address}",
                   f"directory = {self.base}"]
         lines += [f"{k} = {v}" for k, v in self.cluster.options.get(self.kind, {}).items()]
         if self.kind == "access":
@@ -87,6 +92,17 @@ class Server:
 
     def format(self):
         run([self.program(), "--config", self.config, "--format"])
+
+    def check_address(self):
+        host, port = self.address.split(":")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, int(port)))
+            except OSError as e:
+                raise Failure(f"{self} cannot listen on {self.address}: {e.strerror}; another cluster "
+                              f"on this machine? (sudo ss -ltnp 'sport = :{port}' names the process)"
+                              ) from None
 
     def pid(self):
         """Its process, also when another run of this module started it; 0 if it is not there."""
@@ -141,9 +157,9 @@ class Server:
             return ""
 
 
-def run(args, **kw):
+def run(args, well=(0,), **kw):
     done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
-    if done.returncode != 0:
+    if done.returncode not in well:
         raise Failure(f"{' '.join(args)} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
@@ -167,9 +183,12 @@ class Cluster:
         return os.path.join(self.root, site, "mnt")
 
     def common_config(self):
-        lines = ["# What all servers of the cluster share.", "[cluster]", "id = 1", "name = demo", ""]
+        lines = ["# What all servers of the cluster share; the administrator's file is this part alone.",
+                 "[cluster]", "id = 1", "name = demo", "",
+                 "# A site is an L3 network. Its id is never used again."]
         for i, site in enumerate(self.sites):
             lines += [f"[site {site}]", f"id = {i + 1}", f"prefixes = 127.{i + 1}.0.0/16", ""]
+        lines.append("# Hint servers by id: everybody finds the cluster through them.")
         for s in self.of("hint"):
             lines += [f"[hint {s.id}]", f"address = {s.address}", "vote = yes", ""]
         return lines
@@ -184,7 +203,9 @@ class Cluster:
         return os.path.exists(os.path.join(self.root, "formatted"))
 
     def format(self):
+        """Servers have not run before the last line: what an interrupted run left holds nothing."""
         for s in self.of("hint") + self.of("core"):
+            shutil.rmtree(s.base)
             s.format()
         with open(os.path.join(self.root, "formatted"), "w"):
             pass
@@ -192,6 +213,9 @@ class Cluster:
     def start(self, seconds=30):
         """Writes configs, formats what is new, starts all servers; ready when all mounts are."""
         os.makedirs(self.root, exist_ok=True)
+        for s in self.servers:
+            if not s.running():
+                s.check_address()
         self.write_configs()
         if not self.formatted():
             self.format()
@@ -205,9 +229,12 @@ class Cluster:
             wait_for(f"the mount of {site}", lambda: self.is_mounted(site), seconds)
 
     def is_mounted(self, site):
+        ended = self.crashed()
         for s in self.of("access", site):
             if not s.running():
-                raise Failure(f"{s} ended by itself:\n{s.log_tail()}")
+                ended.append(f"{s}:\n{s.log_tail()}")
+        if ended:
+            raise Failure("ended by themselves: " + "\n".join(ended))
         with open("/proc/self/mounts") as f:
             if not any(line.split()[1] == self.mount(site) for line in f):
                 return False
@@ -222,6 +249,9 @@ class Cluster:
             subprocess.run(["umount", "-l", self.mount(site)], stderr=subprocess.DEVNULL)
 
     def stop(self):
+        """Access servers first, so that they can write what is unwritten. The servers that did not
+        end by themselves and were killed."""
+        killed = []
         for kind in ("access", "core", "hint"):
             for s in self.of(kind):
                 s.signal(signal.SIGTERM)
@@ -230,7 +260,9 @@ class Cluster:
                     s.wait_gone(20)
                 except Failure:
                     s.kill()
+                    killed.append(s)
         self.unmount_dead()
+        return killed
 
     def kill_all(self):
         """As a power cut of all sites at once."""
@@ -240,12 +272,12 @@ class Cluster:
             s.wait_gone()
         self.unmount_dead()
 
-    def distcloud(self, *args):
+    def distcloud(self, *args, well=(0,)):
         return run([os.path.join(self.bindir, "distcloud"), "--config",
-                    os.path.join(self.root, "distcloud.conf"), *args], timeout=30)
+                    os.path.join(self.root, "distcloud.conf"), *args], well, timeout=30)
 
     def status(self):
-        return json.loads(self.distcloud("status", "--json"))
+        return json.loads(self.distcloud("status", "--json", well=(0, 1)))
 
     def health(self):
         """'healthy', or what is wrong, as `distcloud status` says it."""
