@@ -51,6 +51,6 @@ void access_stop_now(struct server *s); /* asked a second time: what is unwritte
 void access_stop_step(struct access *a, nsec_t now);
 
 /* --- admin.c --- */
-#define ACCESS_VERBS 2
+#define ACCESS_VERBS 3
 extern const struct admin_verb access_verbs[ACCESS_VERBS];
 void access_stats(struct server *s, json_t *o);

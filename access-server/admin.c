@@ -1,6 +1,7 @@
 /* What `distcloud` may ask an access server, by a verb, answered as JSON:
  *
  *   stats       counters: what every server has, and those of the volume and the mount
+ *   file        {"ino": N}: the file as its holder has it now
  *   invalidate  {"ino": N}: the kernel drops what it caches of the inode */
 #include "access-server/access.h"
 
@@ -50,6 +51,25 @@ void access_stats(struct server *s, json_t *o)
 	admin_put(o, "map", map ? map->version : 0);
 }
 
+static json_t *run_file(void *ctx, const json_t *args, enum status *status)
+{
+	struct access *a = ctx;
+	uint64_t ino = (uint64_t)json_integer_value(json_object_get(args, "ino"));
+	struct vol_file_stats f;
+	bool held = vol_get_file(a->volume, ino, &f);
+	json_t *o = json_object();
+
+	(void)status;
+	json_object_set_new(o, "held", json_boolean(held));
+	if (!held)
+		return o;
+	admin_put(o, "epoch", f.epoch);
+	admin_put(o, "size", f.size);
+	admin_put(o, "mtime", f.mtime);
+	admin_put(o, "unflushed_bytes", f.unflushed_bytes);
+	return o;
+}
+
 static json_t *run_invalidate(void *ctx, const json_t *args, enum status *status)
 {
 	struct access *a = ctx;
@@ -66,5 +86,6 @@ static json_t *run_invalidate(void *ctx, const json_t *args, enum status *status
 
 const struct admin_verb access_verbs[ACCESS_VERBS] = {
 	{"stats", server_run_stats},
+	{"file", run_file},
 	{"invalidate", run_invalidate},
 };

@@ -130,3 +130,17 @@ void holder_attr_arrived(struct volume *v, const struct msg *m)
 	f->asks[f->asks_n++] = (struct holder_ask){.id = m->holder_attr.id};
 	holder_attr_progress(f);
 }
+
+bool vol_get_file(struct volume *v, uint64_t ino, struct vol_file_stats *out)
+{
+	struct file *f = file_find(v, ino);
+	const struct record *r;
+
+	if (!f || f->lease != LEASE_EXCLUSIVE || !vol_session_valid(v) || f->phase == PHASE_ASK ||
+	    f->phase == PHASE_RECOVER || f->phase == PHASE_RECLAIM)
+		return false;
+	*out = (struct vol_file_stats){f->epoch, f->size, f->mtime, 0};
+	DL_FOREACH2(f->unflushed, r, unext)
+		out->unflushed_bytes += r->len;
+	return true;
+}

@@ -160,3 +160,11 @@ struct vol_stats {
 void vol_give_back(struct volume *v);
 bool vol_gave_back(const struct volume *v); /* none is left */
 void vol_get_stats(const struct volume *v, struct vol_stats *out);
+
+struct vol_file_stats {
+	uint64_t epoch, size, mtime;
+	uint64_t unflushed_bytes;   /* of them, and of times and trims: not yet on two replicas */
+};
+/* The file as its writer has it now, for the administrator. False: not held for writing here, or
+ * not yet known, or there is no session. */
+bool vol_get_file(struct volume *v, uint64_t ino, struct vol_file_stats *out);

@@ -17,9 +17,10 @@ static int read_text(const char *path, char **out)
 	if (!f)
 		return -errno;
 	text = mem_new(FILE_BYTES_LIMIT + 1);
+	errno = 0;
 	n = fread(text, 1, FILE_BYTES_LIMIT + 1, f);
 	if (ferror(f))
-		rc = -EIO;
+		rc = errno ? -errno : -EIO;
 	else if (n > FILE_BYTES_LIMIT)
 		rc = -EFBIG;
 	fclose(f);

@@ -11,7 +11,10 @@ MUST_CHECK int ask_new(struct ask **out, uint64_t cluster, const char *bind_addr
 void ask_free(struct ask *a);
 
 /* Sends `verb` with `args` (may be NULL; stays the caller's) to server `dst` over the server `via`
- * at `addr`. 0 and a new reference in *reply; -ETIMEDOUT: no connection or no answer within
- * `timeout`; -EREMOTEIO: it refused, *reply may say why ("error"); -EBADMSG: no JSON. */
+ * at `addr`. 0 and a new reference in *reply; within `timeout` -EHOSTUNREACH: no connection,
+ * -ETIMEDOUT: no answer; -EAGAIN: it knows no leader; -EREMOTEIO: it refused, *reply may say why
+ * ("error"); -EBADMSG: no JSON. */
 MUST_CHECK int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst,
                    const char *verb, json_t *args, nsec_t timeout, json_t **reply);
+
+void ask_pause(struct ask *a, nsec_t time);

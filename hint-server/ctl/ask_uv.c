@@ -143,8 +143,18 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
 	free(text);
 	*reply = a->reply;
 	if (!a->answered)
-		return -ETIMEDOUT;
+		return a->sent ? -ETIMEDOUT : -EHOSTUNREACH;
+	if (a->status == STATUS_NOT_LEADER)
+		return -EAGAIN;
 	if (a->status != STATUS_OK)
 		return -EREMOTEIO;
 	return a->reply ? 0 : -EBADMSG;
+}
+
+void ask_pause(struct ask *a, nsec_t time)
+{
+	a->late = false;
+	uv_timer_start(&a->timer, on_timer, (uint64_t)(time / NSEC_MSEC), 0);
+	while (!a->late)
+		uv_run(&a->loop, UV_RUN_ONCE);
 }

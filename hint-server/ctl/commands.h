@@ -16,6 +16,7 @@ struct ctl {
 	const struct config *config;
 	const char *config_path;
 	struct ask *ask;
+	nsec_t timeout;      /* how long to look for a leader */
 	bool json;
 };
 
@@ -27,12 +28,20 @@ enum ctl_exit ctl_server_show(struct ctl *c, const char *id);
 enum ctl_exit ctl_scrub(struct ctl *c);
 enum ctl_exit ctl_scrub_status(struct ctl *c);
 /* Formats the directory of the server that `path` configures, by running its own program. */
-enum ctl_exit ctl_format(const char *path, const char *self);
+enum ctl_exit ctl_format(const char *path);
 
-/* Asks the catalog's leader through the first hint server that answers; says why on standard error. */
+/* Asks the catalog's leader through the first hint server that answers, until c->timeout is over;
+ * says why it has none on standard error. -EREMOTEIO: the leader refused, *reply says why. */
 MUST_CHECK int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply);
+/* The leader's status; NULL after a word about why there is none. */
+json_t *ctl_get_status(struct ctl *c);
 
-int ctl_print_json(const json_t *value);
+/* The path in the datastore that the user means: one below a mount of a datastore on this machine
+ * is taken from there (nothing is asked of the mount, it may hang); any other is one already.
+ * mem_free() it. */
+char *ctl_datastore_path(const char *path);
+
+enum ctl_exit ctl_print_json(const json_t *value); /* CTL_OK, or CTL_FAILED and a word about it */
 
 /* 1536 -> "1.5 KiB", in a buffer that lives until the fourth call after. */
 const char *ctl_size_text(uint64_t bytes);

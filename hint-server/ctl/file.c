@@ -1,33 +1,44 @@
 /* file show, scrub, scrub status: questions that also go to the core servers. */
 #include "hint-server/ctl/commands.h"
 
+#include "common/base/mem.h"
+
 #include <stdio.h>
 
-#define CORE_ANSWERS_WITHIN (2 * NSEC_SEC)
+#define UP_ANSWERS_WITHIN (2 * NSEC_SEC)
+#define DOWN_ANSWERS_WITHIN (200 * NSEC_MSEC) /* it may be fenced and still answer */
 
-/* Calls each(core server, its answer or NULL) for every core server of the cluster. */
-static int ask_cores(struct ctl *c, const char *verb, json_t *args,
-                     void (*each)(struct ctl *c, const json_t *server, json_t *answer, void *ctx),
-                     void *ctx)
+/* The answer of one server, by its row of the status; NULL if it has none. */
+static json_t *ask_server(struct ctl *c, const json_t *server, const char *verb, json_t *args)
 {
-	json_t *status, *s;
+	server_id_t id = (server_id_t)ctl_number(server, "id");
+	bool up = strcmp(ctl_text(server, "state"), "up") == 0;
+	json_t *answer = NULL;
+	int rc = ask(c->ask, id, ctl_text(server, "addr"), id, verb, args,
+	             up ? UP_ANSWERS_WITHIN : DOWN_ANSWERS_WITHIN, &answer);
+
+	if (rc == 0)
+		return answer;
+	json_decref(answer);
+	return NULL;
+}
+
+/* Calls each(core server, its answer or NULL) for every core server. */
+static void ask_cores(struct ctl *c, const json_t *servers, const char *verb, json_t *args,
+                      void (*each)(struct ctl *c, const json_t *server, json_t *answer, void *ctx),
+                      void *ctx)
+{
+	json_t *s;
 	size_t i;
-	int rc = ctl_ask_leader(c, "status", NULL, &status);
 
-	if (rc < 0)
-		return rc;
-	json_array_foreach(json_object_get(status, "servers"), i, s) {
-		server_id_t id = (server_id_t)ctl_number(s, "id");
-		json_t *answer = NULL;
-
+	json_array_foreach(servers, i, s) {
 		if (strcmp(ctl_text(s, "kind"), "core") != 0)
 			continue;
-		rc = ask(c->ask, id, ctl_text(s, "addr"), id, verb, args, CORE_ANSWERS_WITHIN, &answer);
-		each(c, s, rc == 0 ? answer : NULL, ctx);
+		json_t *answer = ask_server(c, s, verb, args);
+
+		each(c, s, answer, ctx);
 		json_decref(answer);
 	}
-	json_decref(status);
-	return 0;
 }
 
 static void add_blocks(struct ctl *c, const json_t *server, json_t *answer, void *ctx)
@@ -50,7 +61,7 @@ static void print_list(const char *label, const json_t *list)
 	json_t *v;
 	size_t i;
 
-	printf("%s", label);
+	printf("%-16s", label);
 	json_array_foreach(list, i, v)
 		printf("%s%s", i > 0 ? ", " : "", json_string_value(v));
 	putchar('\n');
@@ -68,20 +79,28 @@ static void print_stale(const json_t *runs)
 		       ctl_number(r, "last"), ctl_text(r, "site"));
 }
 
-static void print_file(const json_t *file)
+static void print_size(const json_t *file)
+{
+	const char *from = ctl_text(file, "size_from");
+
+	printf("size:           %" PRIu64 " (%s)", ctl_number(file, "size"),
+	       ctl_size_text(ctl_number(file, "size")));
+	if (strcmp(from, "holder") == 0)
+		printf(", as its writer has it now; %s not yet in two sites",
+		       ctl_size_text(ctl_number(file, "unflushed_bytes")));
+	else if (strcmp(from, "lease") == 0)
+		printf(" when its lease was taken; the writer does not answer");
+	putchar('\n');
+}
+
+static void print_data(const json_t *file)
 {
 	json_t *b;
 	size_t i;
 
-	printf("path:           %s\n", ctl_text(file, "path"));
-	printf("inode:          %" PRIu64 " (%s)\n", ctl_number(file, "ino"), ctl_text(file, "type"));
-	printf("size:           %" PRIu64 " (%s)%s, in blocks of %s\n", ctl_number(file, "size"),
-	       ctl_size_text(ctl_number(file, "size")),
-	       ctl_number(file, "holder") ? " when its lease was taken" : "",
-	       ctl_size_text(ctl_number(file, "block_bytes")));
-	print_list("state:          ", json_object_get(file, "state"));
+	printf("blocks of:      %s\n", ctl_size_text(ctl_number(file, "block_bytes")));
 	printf("home:           %s\n", ctl_text(file, "home"));
-	print_list("replica sites:  ", json_object_get(file, "sites"));
+	print_list("replica sites:", json_object_get(file, "sites"));
 	if (ctl_number(file, "holder"))
 		printf("lease:          exclusive, access server %" PRIu64 ", epoch %" PRIu64 "\n",
 		       ctl_number(file, "holder"), ctl_number(file, "epoch"));
@@ -98,45 +117,122 @@ static void print_file(const json_t *file)
 	}
 }
 
-enum ctl_exit ctl_file_show(struct ctl *c, const char *path)
+static void print_file(const json_t *file)
 {
-	json_t *args = json_pack("{s:s}", "path", path), *file, *blocks = json_array(), *which;
-	int rc = ctl_ask_leader(c, "file-show", args, &file);
-
-	json_decref(args);
-	if (rc < 0) {
-		json_decref(blocks);
-		return CTL_FAILED;
-	}
-	which = json_pack("{s:I}", "ino", (json_int_t)ctl_number(file, "ino"));
-	rc = ask_cores(c, "file", which, add_blocks, blocks);
-	json_decref(which);
-	json_object_set_new(file, "blocks", blocks);
-	if (c->json)
-		ctl_print_json(file);
-	else
-		print_file(file);
-	json_decref(file);
-	return rc < 0 ? CTL_FAILED : CTL_OK;
+	printf("path:           %s\n", ctl_text(file, "path"));
+	printf("inode:          %" PRIu64 " (%s)\n", ctl_number(file, "ino"), ctl_text(file, "type"));
+	if (!json_object_get(file, "block_bytes"))
+		return;
+	print_size(file);
+	print_list("state:", json_object_get(file, "state"));
+	print_data(file);
 }
 
-static void print_scrub(struct ctl *c, const json_t *server, json_t *answer, void *ctx)
+/* While a file is held, its size is the holder's to tell, as for stat(2). */
+static void add_holder(struct ctl *c, json_t *file, const json_t *servers, json_t *which)
 {
-	bool *failed = ctx;
+	uint64_t holder = ctl_number(file, "holder");
+	json_t *s, *answer = NULL;
+	size_t i;
 
-	(void)c;
-	*failed = *failed || !answer;
-	printf("core server %" PRIu64 " (%s): %s\n", ctl_number(server, "id"), ctl_text(server, "site"),
-	       answer ? "scrub started" : "no answer");
+	json_array_foreach(servers, i, s)
+		if (holder && ctl_number(s, "id") == holder)
+			answer = ask_server(c, s, "file", which);
+	if (json_is_true(json_object_get(answer, "held"))) {
+		json_object_set(file, "size", json_object_get(answer, "size"));
+		json_object_set(file, "unflushed_bytes", json_object_get(answer, "unflushed_bytes"));
+		json_object_set(file, "epoch", json_object_get(answer, "epoch"));
+	}
+	json_object_set_new(file, "size_from",
+	                    json_string(!holder ? "catalog" :
+	                                json_object_get(file, "unflushed_bytes") ? "holder" : "lease"));
+	json_decref(answer);
+}
+
+/* What the servers know of the file; CTL_FAILED after a word about why nothing. */
+static enum ctl_exit ask_servers(struct ctl *c, json_t *file)
+{
+	json_t *status, *blocks, *which;
+
+	if (!json_object_get(file, "block_bytes"))
+		return CTL_OK; /* a directory and the like: all of it is in the catalog */
+	status = ctl_get_status(c);
+	if (!status)
+		return CTL_FAILED;
+	blocks = json_array();
+	which = json_pack("{s:I}", "ino", (json_int_t)ctl_number(file, "ino"));
+	add_holder(c, file, json_object_get(status, "servers"), which);
+	ask_cores(c, json_object_get(status, "servers"), "file", which, add_blocks, blocks);
+	json_object_set_new(file, "blocks", blocks);
+	json_decref(which);
+	json_decref(status);
+	return CTL_OK;
+}
+
+static enum ctl_exit show(struct ctl *c, const char *given, const char *path)
+{
+	json_t *args = json_pack("{s:s}", "path", path), *file = NULL;
+	int rc = args ? ctl_ask_leader(c, "file-show", args, &file) : -EILSEQ;
+	enum ctl_exit code = CTL_FAILED;
+
+	json_decref(args);
+	if (rc == -EILSEQ)
+		fprintf(stderr, "distcloud: the path is not UTF-8 text; such names cannot be asked for\n");
+	else if (rc == -EREMOTEIO && strcmp(given, path) != 0)
+		fprintf(stderr, "distcloud: %s (%s in the datastore): %s\n", given, path,
+		        ctl_text(file, "error"));
+	else if (rc == -EREMOTEIO)
+		fprintf(stderr, "distcloud: %s: %s\n", given, ctl_text(file, "error"));
+	else if (rc == 0)
+		code = ask_servers(c, file);
+	if (code == CTL_OK && c->json)
+		code = ctl_print_json(file);
+	else if (code == CTL_OK)
+		print_file(file);
+	json_decref(file);
+	return code;
+}
+
+enum ctl_exit ctl_file_show(struct ctl *c, const char *given)
+{
+	char *path = ctl_datastore_path(given);
+	enum ctl_exit code = show(c, given, path);
+
+	mem_free(path);
+	return code;
+}
+
+struct scrub_start {
+	json_t *rows;
+	bool failed;
+};
+
+static void add_start(struct ctl *c, const json_t *server, json_t *answer, void *ctx)
+{
+	struct scrub_start *s = ctx;
+
+	s->failed = s->failed || !answer;
+	json_array_append_new(s->rows, json_pack("{s:I, s:s, s:b}", "server",
+	                                         (json_int_t)ctl_number(server, "id"), "site",
+	                                         ctl_text(server, "site"), "started", answer != NULL));
+	if (!c->json)
+		printf("core server %" PRIu64 " (%s): %s\n", ctl_number(server, "id"),
+		       ctl_text(server, "site"), answer ? "scrub started" : "no answer");
 }
 
 enum ctl_exit ctl_scrub(struct ctl *c)
 {
-	bool failed = false;
+	json_t *status = ctl_get_status(c);
+	struct scrub_start s = {json_array(), false};
+	enum ctl_exit code = status ? CTL_OK : CTL_FAILED;
 
-	if (ask_cores(c, "scrub", NULL, print_scrub, &failed) < 0)
-		return CTL_FAILED;
-	return failed ? CTL_DEGRADED : CTL_OK;
+	if (status)
+		ask_cores(c, json_object_get(status, "servers"), "scrub", NULL, add_start, &s);
+	if (status && c->json)
+		code = ctl_print_json(s.rows);
+	json_decref(s.rows);
+	json_decref(status);
+	return code == CTL_OK && s.failed ? CTL_DEGRADED : code;
 }
 
 struct scrub_report {
@@ -175,16 +271,17 @@ static void print_reports(const json_t *rows)
 
 enum ctl_exit ctl_scrub_status(struct ctl *c)
 {
+	json_t *status = ctl_get_status(c);
 	struct scrub_report r = {json_array(), false};
+	enum ctl_exit code = status ? CTL_OK : CTL_FAILED;
 
-	if (ask_cores(c, "scrub-report", NULL, add_report, &r) < 0) {
-		json_decref(r.rows);
-		return CTL_FAILED;
-	}
-	if (c->json)
-		ctl_print_json(r.rows);
-	else
+	if (status)
+		ask_cores(c, json_object_get(status, "servers"), "scrub-report", NULL, add_report, &r);
+	if (status && c->json)
+		code = ctl_print_json(r.rows);
+	else if (status)
 		print_reports(r.rows);
 	json_decref(r.rows);
-	return r.attention && !c->json ? CTL_DEGRADED : CTL_OK;
+	json_decref(status);
+	return code == CTL_OK && r.attention ? CTL_DEGRADED : code;
 }

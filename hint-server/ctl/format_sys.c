@@ -20,7 +20,7 @@ static int program_path(char *out, size_t size, const char *kind)
 	return snprintf(out, size, "%s/distcloud-%s", self, kind) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
-enum ctl_exit ctl_format(const char *path, const char *self)
+enum ctl_exit ctl_format(const char *path)
 {
 	char why[512], program[PATH_MAX];
 	struct config config;
@@ -28,11 +28,17 @@ enum ctl_exit ctl_format(const char *path, const char *self)
 	pid_t pid;
 
 	if (config_load(&config, path, why, sizeof(why)) < 0) {
-		fprintf(stderr, "%s: %s\n", self, why);
+		fprintf(stderr, "distcloud: %s\n", why);
 		return CTL_FAILED;
 	}
-	if (config.kind == 0 || config.kind == SERVER_ACCESS) {
-		fprintf(stderr, "%s: %s: only core and hint servers have a directory to format\n", self, path);
+	if (config.kind == 0) {
+		fprintf(stderr, "distcloud: %s: has no [server] section; name the file of the core or hint "
+		        "server whose directory is to be made\n", path);
+		return CTL_FAILED;
+	}
+	if (config.kind == SERVER_ACCESS) {
+		fprintf(stderr, "distcloud: %s: an access server stores nothing and needs no format; start "
+		        "distcloud-access\n", path);
 		return CTL_FAILED;
 	}
 	if (program_path(program, sizeof(program), config_kind_name(config.kind)) < 0)
@@ -40,7 +46,8 @@ enum ctl_exit ctl_format(const char *path, const char *self)
 	pid = fork();
 	if (pid == 0) {
 		execl(program, program, "--config", path, "--format", (char *)NULL);
-		fprintf(stderr, "%s: cannot run %s: %s\n", self, program, err_text(-errno));
+		fprintf(stderr, "distcloud: cannot run %s: %s; it is installed beside distcloud\n", program,
+		        err_text(-errno));
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &state, 0) < 0 || !WIFEXITED(state) || WEXITSTATUS(state) != 0)

@@ -1,40 +1,78 @@
 #include "hint-server/ctl/commands.h"
 
+#include "common/base/clock.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 
-#define ANSWER_WITHIN (3 * NSEC_SEC)
-#define TRIES 3
+#define ANSWER_WITHIN NSEC_SEC
+#define PAUSE_AFTER_REFUSAL (200 * NSEC_MSEC)
 
-static void say_refused(const char *verb, json_t *reply)
+static const char *verdict(int rc)
 {
-	const char *why = reply ? json_string_value(json_object_get(reply, "error")) : NULL;
-
-	fprintf(stderr, "distcloud: %s: %s\n", verb, why ? why : "refused without a reason");
+	switch (rc) {
+	case -EHOSTUNREACH:
+		return "no connection: it does not run, cannot be reached, or is of another cluster";
+	case -ETIMEDOUT:
+		return "connected, but no answer";
+	case -EAGAIN:
+		return "runs, but finds no leader";
+	default:
+		return err_text(rc);
+	}
 }
 
-/* A leader may just have died: every hint server is asked, a few times over. */
+static void say_nobody(const struct ctl *c, const int *rc)
+{
+	const struct config *config = c->config;
+	unsigned votes = 0;
+
+	for (unsigned i = 0; i < config->hints; i++)
+		votes += config->hint[i].vote;
+	fprintf(stderr, "distcloud: the cluster of %s has no leader that answered within %" PRIu64 " s:\n",
+	        c->config_path, (uint64_t)(c->timeout / NSEC_SEC));
+	for (unsigned i = 0; i < config->hints; i++)
+		fprintf(stderr, "  hint server %" PRIu32 " at %s: %s\n", config->hint[i].id,
+		        config->hint[i].addr, verdict(rc[i]));
+	fprintf(stderr, "%u of %u votes must run and reach each other; start the missing servers, their "
+	        "logs say more\n", votes / 2 + 1, votes);
+}
+
+/* A leader may just have died: every hint server is asked, again and again. */
 int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply)
 {
-	int rc = -ETIMEDOUT;
+	nsec_t end = clock_boottime() + c->timeout;
+	int rc[CONFIG_HINTS_MAX] = {0};
 
-	for (unsigned i = 0; i < TRIES * c->config->hints; i++) {
-		const struct config_hint *h = &c->config->hint[i % c->config->hints];
+	for (unsigned i = 0;; i = (i + 1) % c->config->hints) {
+		const struct config_hint *h = &c->config->hint[i];
+		nsec_t left = end - clock_boottime();
 
-		rc = ask(c->ask, h->id, h->addr, SERVER_LEADER, verb, args,
-		         i < c->config->hints ? ANSWER_WITHIN / 3 : ANSWER_WITHIN, reply);
-		if (rc == 0)
-			return 0;
-		if (rc == -EREMOTEIO && *reply) {
-			say_refused(verb, *reply);
-			json_decref(*reply);
-			return rc;
-		}
+		if (left <= 0 && rc[c->config->hints - 1] != 0)
+			break;
+		rc[i] = ask(c->ask, h->id, h->addr, SERVER_LEADER, verb, args,
+		            MAX(MIN(left, ANSWER_WITHIN), 50 * NSEC_MSEC), reply);
+		if (rc[i] == 0 || rc[i] == -EREMOTEIO)
+			return rc[i];
 		json_decref(*reply);
+		*reply = NULL;
+		if (rc[i] == -EAGAIN)
+			ask_pause(c->ask, PAUSE_AFTER_REFUSAL);
 	}
-	fprintf(stderr, "distcloud: no hint server of %s answers with a leader's word (%s); are a majority "
-	        "of them running and connected?\n", c->config_path, err_text(rc));
-	return rc;
+	say_nobody(c, rc);
+	return -ETIMEDOUT;
+}
+
+json_t *ctl_get_status(struct ctl *c)
+{
+	json_t *status = NULL;
+	int rc = ctl_ask_leader(c, "status", NULL, &status);
+
+	if (rc == 0)
+		return status;
+	if (rc == -EREMOTEIO)
+		fprintf(stderr, "distcloud: status: %s\n", ctl_text(status, "error"));
+	json_decref(status);
+	return NULL;
 }
 
 const char *ctl_size_text(uint64_t bytes)
@@ -52,17 +90,6 @@ const char *ctl_size_text(uint64_t bytes)
 	}
 	snprintf(out, sizeof(text[0]), i == 0 ? "%.0f %s" : "%.1f %s", value, unit[i]);
 	return out;
-}
-
-int ctl_print_json(const json_t *value)
-{
-	char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-
-	if (!text)
-		return -EBADMSG;
-	puts(text);
-	free(text);
-	return 0;
 }
 
 const char *ctl_text(const json_t *object, const char *key)

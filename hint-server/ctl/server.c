@@ -17,7 +17,8 @@ static char *find_address(struct ctl *c, server_id_t id)
 	for (unsigned h = 0; h < c->config->hints; h++)
 		if (c->config->hint[h].id == id)
 			return strdup(c->config->hint[h].addr);
-	if (ctl_ask_leader(c, "status", NULL, &status) < 0)
+	status = ctl_get_status(c);
+	if (!status)
 		return NULL;
 	json_array_foreach(json_object_get(status, "servers"), i, s)
 		if (!addr && ctl_number(s, "id") == id)

@@ -18,7 +18,9 @@ static json_t *run_file_show(void *ctx, const json_t *args, enum status *status)
 	if (!path)
 		return admin_refuse(status, STATUS_INVALID, "no path given");
 	o = hint_file_json(ctx, (struct span){(const uint8_t *)path, (uint32_t)strlen(path)});
-	return o ? o : admin_refuse(status, STATUS_NOT_FOUND, "no such file");
+	return o ? o : admin_refuse(status, STATUS_NOT_FOUND, "no such file or directory in the "
+	                             "datastore; a path counts from its root, such as /dir/file, or lies in "
+	                             "one of its mounts");
 }
 
 static json_t *run_stepdown(void *ctx, const json_t *args, enum status *status)

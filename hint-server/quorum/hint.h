@@ -84,13 +84,17 @@ void hint_stepdown(struct hint *h);         /* hands leadership to another voter
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
  *  "map", "margin": how many more voters may fail, "warnings": [text],
  *  "votes": [{"id", "site", "vote": bool, "heard": bool}],
- *  "servers": [{"id", "kind": "core"|"access", "site", "addr", "state": "up"|"lapsed"|"ended"|"blank",
- *               "total", "free", "stale_blocks", "session"}],
- *  "files": {"total", "stale", "unclean", "orphans", "held"}}
+ *  "sites": [{"id", "name"}],
+ *  "servers": [{"id", "kind": "core"|"access"|"hint", "site", "addr", "state": "up"|"lapsed"|"ended"|
+ *               "blank", of hint servers "up"|"silent"; not of these: "total", "free",
+ *               "stale_blocks", "session"}],
+ *  "files": {"total", "stale", "unclean", "orphans", "held", "attention": [{"path" or null, "ino",
+ *            "epoch", "stale": bool, "unclean": bool}], the first 20 that are stale or unclean}}
  * healthy: all voters heard, every registered core and access server up, no stale or unclean file,
  * no stale blocks reported by a holder. */
 json_t *hint_status_json(struct hint *h);
 /* `file show`; NULL: no such file. {"path", "ino", "type", "size", "state": [text], "block_bytes",
  *  "map", "home": site name, "sites": [names], "holder": server id or 0, "epoch", "stale_runs":
- *  [{"first", "last", "site"}]}; size as the catalog knows it, the holder's when it answers. */
+ *  [{"first", "last", "site"}]}; size as the catalog knows it: of a file that is held, as of when its lease
+ *  was taken. What only files have is left out of directories and the like. */
 json_t *hint_file_json(struct hint *h, struct span path);

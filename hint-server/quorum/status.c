@@ -9,6 +9,8 @@
 #define HEARD_WITHIN (1500 * NSEC_MSEC)
 #define FILES_COUNTED_MAX 100000u
 #define STALE_RUNS_SHOWN_MAX 1000u
+#define FILES_NAMED_MAX 20u
+#define PATH_SHOWN_BYTES 4096
 
 static bool heard(const struct hint *h, unsigned i)
 {
@@ -173,6 +175,36 @@ static json_t *server_json(const struct hint *h, const struct catalog_server *s)
 	return o;
 }
 
+/* Hint servers have no session; heard is what the leader knows of them. */
+static void add_hints(struct hint *h, json_t *list)
+{
+	for (unsigned i = 0; i < h->config.voters; i++) {
+		json_t *o = json_object();
+
+		set(o, "id", h->config.voter[i].id);
+		set_text(o, "kind", "hint");
+		set_text(o, "site", site_name(h, voter_site(h, i)));
+		set_text(o, "addr", h->config.voter[i].addr);
+		set_text(o, "state", heard(h, i) ? "up" : "silent");
+		(void)json_array_append_new(list, o);
+	}
+}
+
+static void add_sites(struct hint *h, json_t *root)
+{
+	const struct map *map = catalog_map(h->catalog);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < map->sites; i++) {
+		json_t *o = json_object();
+
+		set(o, "id", map->site[i].id);
+		set_text(o, "name", map->site[i].name);
+		(void)json_array_append_new(list, o);
+	}
+	(void)json_object_set_new(root, "sites", list);
+}
+
 static void add_servers(struct hint *h, json_t *root)
 {
 	json_t *list = json_array();
@@ -181,14 +213,33 @@ static void add_servers(struct hint *h, json_t *root)
 	while (catalog_server_next(h->catalog, s.id, &s))
 		if (s.kind == SERVER_CORE || s.kind == SERVER_ACCESS)
 			(void)json_array_append_new(list, server_json(h, &s));
+	add_hints(h, list);
 	(void)json_object_set_new(root, "servers", list);
 }
 
 /* --- files --- */
 
+/* Names a file that wants attention, unless enough are named already. */
+static void name_file(struct hint *h, json_t *list, const struct catalog_inode *i)
+{
+	char path[PATH_SHOWN_BYTES];
+	json_t *o, *name;
+
+	if (json_array_size(list) >= FILES_NAMED_MAX)
+		return;
+	o = json_object();
+	name = catalog_path_of(h->catalog, i->fields.ino, path, sizeof(path)) ? NULL : json_string(path);
+	(void)json_object_set_new(o, "path", name ? name : json_null());
+	set(o, "ino", i->fields.ino);
+	set(o, "epoch", i->fields.epoch);
+	set_bool(o, "stale", i->fields.state & INODE_STALE);
+	set_bool(o, "unclean", i->unclean);
+	(void)json_array_append_new(list, o);
+}
+
 static void add_files(struct hint *h, json_t *root)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *named = json_array();
 	struct catalog_stats st;
 	struct catalog_inode i;
 	struct catalog_session s = {0};
@@ -201,6 +252,8 @@ static void add_files(struct hint *h, json_t *root)
 			continue;
 		stale += (i.fields.state & INODE_STALE) != 0;
 		unclean += i.unclean;
+		if (i.unclean || (i.fields.state & INODE_STALE))
+			name_file(h, named, &i);
 	}
 	n = 0;
 	while (catalog_session_next(h->catalog, s.id, &s))
@@ -211,6 +264,7 @@ static void add_files(struct hint *h, json_t *root)
 	set(o, "unclean", unclean);
 	set(o, "orphans", st.orphans);
 	set(o, "held", held);
+	(void)json_object_set_new(o, "attention", named);
 	(void)json_object_set_new(root, "files", o);
 	set(root, "incarnation", st.incarnation);
 }
@@ -259,6 +313,42 @@ static void judge_servers(struct hint *h, char **text)
 		degraded(text, mem_printf("the files of a new disk are being looked up"));
 }
 
+static bool site_serves(struct hint *h, uint16_t site)
+{
+	struct catalog_server s = {0};
+	bool cores = false;
+
+	while (catalog_server_next(h->catalog, s.id, &s)) {
+		if (s.kind != SERVER_CORE || s.site != site)
+			continue;
+		if (strcmp(server_state(h, &s), "up") == 0)
+			return true;
+		cores = true;
+	}
+	return !cores;
+}
+
+/* A file needs two of its three sites. */
+static void judge_sites(struct hint *h, char **text)
+{
+	const struct map *map = catalog_map(h->catalog);
+	char *names = NULL, *old;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < map->sites; i++) {
+		if (site_serves(h, map->site[i].id))
+			continue;
+		old = names;
+		names = old ? mem_printf("%s, %s", old, map->site[i].name)
+		            : mem_printf("%s", map->site[i].name);
+		mem_free(old);
+		n++;
+	}
+	if (n >= 2)
+		degraded(text, mem_printf("files with two replicas in %s wait", names));
+	mem_free(names);
+}
+
 static void judge_files(const json_t *files, char **text)
 {
 	json_int_t stale = json_integer_value(json_object_get(files, "stale"));
@@ -284,9 +374,11 @@ json_t *hint_status_json(struct hint *h)
 		set(root, "applied", catalog_applied(h->catalog));
 		set(root, "map", catalog_map(h->catalog)->version);
 		add_votes(h, root, warnings);
+		add_sites(h, root);
 		add_servers(h, root);
 		add_files(h, root);
 		judge_servers(h, &text);
+		judge_sites(h, &text);
 		judge_files(json_object_get(root, "files"), &text);
 	}
 	set_text(root, "health", text ? text : "healthy");

@@ -148,7 +148,7 @@ Test(config, file_errors_are_named)
 
 	cr_assert_eq(config_load(&c, "/nowhere/x.conf", why, sizeof(why)), -ENOENT);
 	cr_assert_str_eq(why, "/nowhere/x.conf: cannot be read: No such file or directory");
-	cr_assert_eq(config_load(&c, "/", why, sizeof(why)), -EIO);
+	cr_assert_eq(config_load(&c, "/", why, sizeof(why)), -EISDIR);
 }
 
 Test(config, addresses_sizes_and_durations)
