@@ -70,7 +70,7 @@ void core_peer_down(struct server *s, server_id_t peer)
 /* --- the beginning --- */
 static int serve(struct core *c, char *why, size_t why_size)
 {
-	struct replica_config config = {.server = c->server.config.id};
+	struct replica_config config = {.server = c->server.config.id, .boot = c->server.boot};
 	int rc = server_start_net(&c->server, why, why_size);
 
 	if (rc < 0)

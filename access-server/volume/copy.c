@@ -86,6 +86,8 @@ static bool on_installed(struct rpc *rpc, const struct msg *m)
 	c->rpc = NULL;
 	rpc_cancel(rpc);
 	if (status == STATUS_OK)
+		peer_acknowledged(c->f->v, m->src, r);
+	if (status == STATUS_OK)
 		end(c, COPY_DONE);
 	else if (status == STATUS_AHEAD)
 		end(c, COPY_AHEAD);

@@ -27,6 +27,16 @@ void peer_answered(struct volume *v, const struct msg *m, unsigned status)
 	p->refused_at = status == STATUS_FENCED || status == STATUS_DISK ? v->now : 0;
 }
 
+void peer_acknowledged(struct volume *v, server_id_t id, const struct msg_write_reply *r)
+{
+	struct peer *p = peer_get(v, id);
+
+	if (p->boot != r->boot)
+		p->journal = 0;
+	p->boot = r->boot;
+	p->journal = MAX(p->journal, r->journal);
+}
+
 bool peer_unwell(struct volume *v, server_id_t id)
 {
 	struct peer *p = peer_get(v, id);

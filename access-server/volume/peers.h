@@ -12,6 +12,7 @@ struct peer {
 	nsec_t refused_at;     /* it said that it cannot serve (no session, disk out of service) */
 	bool reconnected;      /* while peer_up runs: what was in flight is lost */
 	nsec_t heard;          /* last answer that was not a refusal */
+	uint64_t boot, journal; /* the furthest it acknowledged; goes with releases (trap A8) */
 	nsec_t latency;        /* of reads, smoothed; 0 unknown */
 	uint64_t granted;      /* bytes of space promised and not used (space.c) */
 	bool asking;           /* a space request is out */
@@ -22,6 +23,7 @@ struct peer {
 
 struct peer *peer_get(struct volume *v, server_id_t id);
 void peer_answered(struct volume *v, const struct msg *m, unsigned status); /* notes how it is */
+void peer_acknowledged(struct volume *v, server_id_t id, const struct msg_write_reply *r);
 bool peer_unwell(struct volume *v, server_id_t id); /* down, or cannot serve: ask others first */
 nsec_t peer_rtt(struct volume *v, server_id_t id); /* 0 unknown */
 nsec_t peer_resend_after(struct volume *v, server_id_t id); /* 2 round trips + 200 ms */

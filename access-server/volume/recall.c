@@ -146,6 +146,30 @@ static void behind_to_stale(struct file *f)
 	}
 }
 
+/* How far the file's servers acknowledged to us: what the catalog did not hear of in their own
+ * heartbeats a disk could forget unnoticed. The caller frees it. */
+static struct span shown(struct file *f)
+{
+	unsigned servers = f->map ? f->map->servers : 0;
+	server_id_t *id = mem_new_array(servers + 1, sizeof(*id));
+	unsigned n = f->map ? file_servers(f, id, servers, -1) : 0;
+	uint8_t *bytes = mem_new_array(n + 1, OP_SHOWN_BYTES), *p = bytes;
+
+	for (unsigned k = 0; k < n; k++) {
+		const struct peer *peer = peer_get(f->v, id[k]);
+
+		if (!peer->journal)
+			continue;
+		put_u32le(p, id[k]);
+		put_u64le(p + 4, peer->boot);
+		put_u64le(p + 12, 0);
+		put_u64le(p + 20, peer->journal);
+		p += OP_SHOWN_BYTES;
+	}
+	mem_free(id);
+	return (struct span){bytes, (uint32_t)(p - bytes)};
+}
+
 static void release_send(struct file *f)
 {
 	struct msg m = {.type = MSG_TYPE_op_release};
@@ -172,9 +196,11 @@ static void release_send(struct file *f)
 	m.op_release.mtime = f->mtime;
 	m.op_release.ctime = f->ctime;
 	m.op_release.stale = (struct span){stale, (uint32_t)len};
+	m.op_release.shown = shown(f);
 	timer_stop(f->v, &f->lease_timer);
 	lease_call(f, &m, on_release);
 	mem_free(stale);
+	mem_free((void *)m.op_release.shown.p);
 }
 
 static void settle_step(struct file *f)

@@ -182,6 +182,7 @@ void writer_recv(struct volume *v, const struct msg *m)
 	peer_answered(v, m, r->status);
 	if (r->status == STATUS_OK) {
 		peer_get(v, m->src)->heard = v->now;
+		peer_acknowledged(v, m->src, r);
 		on_durable(b, i, r->durable);
 	} else if (!on_refusal(b, i, r)) {
 		return;

@@ -174,10 +174,11 @@ enum status {
 	X(u64, file) X(u64, map) X(u64, epoch) X(u64, block) X(u8, block_shift) X(u8, op) \
 	X(u32, off) X(u32, len) X(ver, prev) X(ver, version) X(u64, all) X(u32, paid) X(span, sums)
 /* Sent when durable (or refused). `durable`: the block's version on this server's disk; with OK
- * everything up to it is durable. `seal`: the file's seal there. `space`: bytes of new grant. */
+ * everything up to it is durable. `seal`: the file's seal there. `space`: bytes of new grant.
+ * `journal`: the durable journal position, and `boot` the process, as in op_session. */
 #define MSG_WRITE_REPLY(X) \
 	X(u16, status) X(u64, file) X(u64, block) X(ver, asked) X(ver, durable) X(u64, closed) \
-	X(u64, seal) X(u64, space)
+	X(u64, seal) X(u64, space) X(u64, boot) X(u64, journal)
 /* Whole pages covering [off, off+len) (multiples of PAGE_BYTES). flags: enum read_flags.
  * min: refuse with GAP below this version. epoch: the reader's lease epoch. */
 #define MSG_READ(X) \
@@ -281,10 +282,11 @@ enum status {
  * asker met on a core server (0: none); a new epoch will be above it (trap A8d). */
 #define MSG_OP_LEASE(X) OP_FIELDS(X) X(u64, ino) X(u8, mode) X(u8, repair) X(u64, above)
 /* Gives an exclusive lease back (to: what is kept, shared or none), with the attributes as of now
- * and the stale runs (stale.h). clean = 0: exceptions are left, the next grant recovers. */
+ * and the stale runs (stale.h). clean = 0: exceptions are left, the next grant recovers. shown: how
+ * far core servers acknowledged to the holder, as in op_shown. */
 #define MSG_OP_RELEASE(X) \
 	OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u8, to) X(u8, clean) X(u64, size) X(u64, atime) \
-	X(u64, mtime) X(u64, ctime) X(span, stale)
+	X(u64, mtime) X(u64, ctime) X(span, stale) X(span, shown)
 /* locks: those the old session held here, CATALOG_RECLAIM_LOCK_BYTES each (catalog.h): u64 owner,
  * u64 start, u64 end, u32 pid, u8 type, u8 flavour. epoch 0: no exclusive lease was held. */
 #define MSG_OP_RECLAIM(X) OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u64, old_session) X(span, locks)
@@ -333,6 +335,7 @@ enum inode_state {
 	INODE_ORPHAN = 8,    /* no links; kept while open somewhere */
 };
 
+#define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */
 #define LIST_ENTRY_BYTES 33 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags */
 enum list_flags { LIST_HOLES = 1 };
 

@@ -35,6 +35,7 @@ enum replica_bug {
 
 struct replica_config {
 	server_id_t server;
+	uint64_t boot;           /* as told to the catalog */
 	unsigned exceptions_max; /* of a file; default 65536. A CLOSE with more is refused: BUSY */
 	unsigned bugs;
 };

@@ -35,6 +35,8 @@ void replica_answer_write(struct replica *r, struct origin to, enum msg_type typ
 		.durable = d.block.version,
 		.closed = d.closed,
 		.seal = d.seal,
+		.boot = r->config.boot,
+		.journal = store_journal_position(r->store),
 	};
 	replica_reply(r, to, &m);
 }

@@ -21,7 +21,7 @@
 #define CATALOG_XATTR_NAMES_BYTES_MAX 65536   /* of one inode, as listxattr shows them */
 #define CATALOG_XATTR_VALUES_BYTES_MAX (1u << 20)
 #define CATALOG_RECLAIM_LOCK_BYTES 30         /* op_reclaim.locks: see struct catalog_lock */
-#define CATALOG_SHOWN_BYTES 28                /* op_shown.shown, per server */
+#define CATALOG_SHOWN_BYTES OP_SHOWN_BYTES    /* op_shown.shown, op_release.shown */
 
 struct catalog;
 

@@ -23,7 +23,7 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 3
+#define FORMAT_VERSION 4
 #define SERVER_PAST_BOOTS 8
 #define SERVER_PAST_DISKS 8
 #define SWEEP_DEFAULT 1024
@@ -54,10 +54,11 @@ struct key {
 
 #define SESSION_RECORD(X) X(u64, id) X(u32, server) X(u8, kind) X(u64, boot) X(u64, index)
 
+/* began: the journal when the present boot registered; UINT64_MAX: on a new disk. */
 #define SERVER_RECORD(X) \
 	X(u32, id) X(u8, kind) X(u8, flags) X(u16, site) X(u64, boot) X(u64, start) X(u64, journal) \
 	X(u64, total) X(u64, complete_from) X(u64, session) X(u64, ended) X(u64, ended_index) \
-	X(u64, disk)
+	X(u64, disk) X(u64, began)
 
 #define X(kind, name) FIELD_##kind(name)
 struct meta {
@@ -227,6 +228,8 @@ void session_end(struct catalog *c, const struct session_record *s);
 
 /* --- op_lock.c: the locks of an inode --- */
 
+/* Takes over how far core servers were, op_shown's form. INVALID: what is before is taken over. */
+enum status shown_take(struct catalog *c, struct span shown);
 /* Sets all locks of op_reclaim or none. AGAIN: another's is in the way; INVALID, NO_SPACE. */
 enum status locks_restore(struct catalog *c, uint64_t ino, session_id_t s, struct span locks);
 void locks_drop_session(struct catalog *c, uint64_t ino, session_id_t s);

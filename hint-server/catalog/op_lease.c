@@ -88,6 +88,10 @@ enum status op_release(struct catalog *c, const struct msg *m, struct catalog_re
 		stale_fini(&stale);
 		return STATUS_INVALID;
 	}
+	if (shown_take(c, op->shown) != STATUS_OK) {
+		stale_fini(&stale);
+		return STATUS_INVALID;
+	}
 	inode_set_stale(c, &i, &stale);
 	stale_fini(&stale);
 	i.size = op->size;

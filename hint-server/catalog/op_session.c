@@ -214,6 +214,8 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 		push(s->past_disk, SERVER_PAST_DISKS, s->disk);
 	s->id = op->server;
 	s->kind = op->kind;
+	if (!same_life) /* a new disk never had what the one before it acknowledged */
+		s->began = known && op->disk == s->disk ? op->journal : UINT64_MAX;
 	s->boot = op->boot;
 	s->disk = op->disk;
 	s->start = op->start;

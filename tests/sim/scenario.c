@@ -25,6 +25,8 @@ const struct scenario scenarios[] = {
         {"a8-blank", "an empty disk counts for nothing", shape_three_sites, scenario_a8_blank},
         {"a8-rollback", "nor does one that went back in time", shape_three_sites,
          scenario_a8_rollback},
+        {"a8-unheard", "nor after acknowledging what no heartbeat told", shape_three_sites,
+         scenario_a8_unheard},
         {"a9", "a lost handle stays lost", shape_three_sites, scenario_a9},
         {"a9-ghost", "a machine started elsewhere is not joined by its ghost", shape_three_sites,
          scenario_a9_ghost},

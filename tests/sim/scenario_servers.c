@@ -46,6 +46,38 @@ void scenario_a8_rollback(struct cluster *c)
 	a8(c, true);
 }
 
+/* Site 3 acknowledges a write of which its heartbeats tell nobody, the lease is given back, and its disk
+ * goes back to what heartbeats had told: nobody may read there. */
+void scenario_a8_unheard(struct cluster *c)
+{
+	struct node *core = cluster_find(c, cluster_core_id(3, 0));
+	struct client *a, *b, *d;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0 && stage_open(d, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "first write");
+	stage_wait(c, 600 * NSEC_MSEC);
+	node_remember(core);
+	stage_cut_hints(c, core->id, true);
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
+	stage_wait(c, 100 * NSEC_MSEC);
+	stage_expect(c, stage_read(b, 1, 0, 1) == 0, "B reads");
+	stage_crash(c, core->id, true);
+	node_restore(core);
+	stage_cut_hints(c, core->id, false);
+	stage_restart(c, core->id);
+	stage_wait(c, NSEC_SEC);
+	for (unsigned i = 0; i < 10; i++) {
+		stage_expect(c, stage_read(d, 1, 0, 1) == 0, "read in site 3");
+		stage_wait(c, 100 * NSEC_MSEC);
+	}
+	stage_end(c);
+}
+
 /* The holder is cut off with unflushed data, C takes the file. Every call on the old handle fails,
  * also the second flush; a new one works. */
 void scenario_a9(struct cluster *c)

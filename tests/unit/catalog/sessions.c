@@ -241,6 +241,42 @@ Test(catalog_sessions, what_heartbeats_showed_is_remembered)
 	cr_assert_eq(apply(&bad), STATUS_INVALID);
 }
 
+/* What a server acknowledged after its last answered heartbeat is known from who it acknowledged to. */
+Test(catalog_sessions, what_was_acknowledged_to_a_holder_is_remembered)
+{
+	uint64_t f = make_held(w.a, "f");
+	uint8_t bytes[CATALOG_SHOWN_BYTES] = {0};
+	struct msg op = {
+		.type = MSG_TYPE_op_release,
+		.op_release = {.session = w.a, .ino = f, .epoch = 1, .clean = 1,
+		               .shown = {bytes, sizeof(bytes)}},
+	};
+
+	cr_assert_eq(register_core(1, 2001, 5, 900), STATUS_OK);
+	put_u32le(bytes, 1);
+	put_u64le(bytes + 4, 2001);
+	put_u64le(bytes + 20, 1000);
+	op.op_release.to = LEASE_EXCLUSIVE;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	cr_assert_eq(server(1).journal, 1000);
+	cr_assert_eq(register_core(1, 2002, 6, 950), STATUS_DISK);
+	cr_assert_eq(register_core(1, 2003, 6, 1000), STATUS_OK);
+	/* Told too late: the disk serves already, and has forgotten. */
+	cr_assert_eq(register_core(1, 2004, 7, 1050), STATUS_OK);
+	put_u64le(bytes + 4, 2003);
+	put_u64le(bytes + 20, 1050);
+	op.op_release.seq = 0;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	cr_assert_neq(server(1).session, 0, "it has all of that");
+	put_u64le(bytes + 20, 1051);
+	op.op_release.seq = 0;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	cr_assert_eq(server(1).session, 0);
+	cr_assert_eq(register_core(1, 2004, 7, 2000), STATUS_DISK);
+	cr_assert_eq(register_core(1, 2005, 8, 2000), STATUS_DISK);
+	cr_assert_eq(register_disk(1, 8, 2006, 1, 0), STATUS_OK, "a new disk");
+}
+
 Test(catalog_sessions, a_new_disk_knows_that_it_knows_nothing)
 {
 	uint64_t f;
