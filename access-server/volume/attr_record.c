@@ -4,12 +4,13 @@
  *   0 u32 magic   4 u64 size   12 u64 atime   20 u64 mtime   28 u64 ctime
  *   36 u64 trim_from (bytes; ~0: none)   44 version trim_at   60 zeros to the end of the page
  *
- * It is written beside the data at a flush that must carry it, and a second after a change
+ * It is written beside the data at a flush that must carry it, and within a second of a change
  * otherwise. */
 #include "access-server/volume/parts.h"
 
 #define MAGIC 0x72746164u /* "datr" */
 #define LAZY NSEC_SEC
+#define LAZY_STEP (NSEC_SEC / 4) /* the records of many files leave together */
 
 static_assert(ATTR_RECORD_BYTES == 4 + 5 * 8 + 16, "layout");
 
@@ -66,7 +67,7 @@ void attr_dirty(struct file *f, bool size)
 	if (size)
 		f->size_dirty = true;
 	f->times_dirty = true;
-	timer_set_sooner(f->v, &f->attr_timer, f->v->now + LAZY);
+	timer_set_sooner(f->v, &f->attr_timer, (f->v->now + LAZY) / LAZY_STEP * LAZY_STEP);
 }
 
 /* mtime grows with every change, even within one tick of the wall clock: kernels of other sites

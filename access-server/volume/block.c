@@ -77,6 +77,7 @@ void block_clean(struct block *b)
 	struct volume *v = b->f->v;
 
 	CHECK(!b->records);
+	block_gathered(b);
 	timer_stop(v, &b->timer);
 	DL_DELETE(v->dirty, b);
 	DL_APPEND(v->clean_lru, b);

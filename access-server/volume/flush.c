@@ -13,10 +13,12 @@ bool file_flushed(const struct file *f, uint64_t n)
 void flush_wait(struct file *f, struct vol_req *req, uint64_t n)
 {
 	rs(req)->n = n;
-	if (file_flushed(f, n))
+	if (file_flushed(f, n)) {
 		vol_complete(f->v, req, 0);
-	else
-		req_push(&f->flushing, req);
+		return;
+	}
+	req_push(&f->flushing, req);
+	writer_push(f->v);
 }
 
 void flush_check(struct file *f)
@@ -96,6 +98,7 @@ static bool sync_done(struct volume *v, struct vol_req *req)
 void sync_submit(struct volume *v, struct vol_req *req)
 {
 	sync_points(v, req);
+	writer_push(v);
 	req_push(&v->syncing, req);
 	v->sync_check = true;
 }

@@ -129,6 +129,7 @@ void holder_attr_arrived(struct volume *v, const struct msg *m)
 		return;
 	f->asks[f->asks_n++] = (struct holder_ask){.id = m->holder_attr.id};
 	holder_attr_progress(f);
+	writer_push(v);
 }
 
 bool vol_get_file(struct volume *v, uint64_t ino, struct vol_file_stats *out)

@@ -8,8 +8,9 @@
  * A reply is cached only if nothing overtook it: no recall of the inode since the question was
  * sent, no voiding of all shared leases, and no change of our own that touched the node.
  *
- * Of a directory that was made here and kept leased since, all entries are known (`whole`): a name
- * without an item is absent, and the lookup before each create asks nobody. */
+ * Of an inode that was made here and kept leased since, all is known: it has no extended attributes
+ * but those cached (`bare`; the kernel asks for security.capability before the first write), and a
+ * directory no entries but those cached (`whole`; the lookup before each create asks nobody). */
 #pragma once
 
 #include "access-server/volume/parts.h"
@@ -18,9 +19,9 @@
 #define NAMES_BYTES_MAX (64u << 20)
 #define NAMES_DIRENTS_BYTES 65536 /* asked for at once, whatever the caller has room for */
 
-/* WHOLE only keeps the node of a directory without entries, for as long as there is room. */
+/* NEW only keeps the node of an inode made here, for as long as there is room. */
 enum item_kind {
-	ITEM_ENTRY = 1, ITEM_XATTR, ITEM_XATTR_LIST, ITEM_LINK, ITEM_DIRENTS, ITEM_WHOLE,
+	ITEM_ENTRY = 1, ITEM_XATTR, ITEM_XATTR_LIST, ITEM_LINK, ITEM_DIRENTS, ITEM_NEW, ITEM_KINDS,
 };
 
 struct node;
@@ -45,8 +46,10 @@ struct node {
 	UT_hash_handle hh;
 	uint64_t ino;
 	struct item *items;
+	unsigned n[ITEM_KINDS]; /* items of each kind */
 	bool leased;
 	bool whole;           /* while leased: no entries but those cached */
+	bool bare;            /* while leased: no extended attributes but those cached */
 	unsigned pins;        /* operations under way that will look at it again */
 	unsigned changing;    /* own changes under way */
 	uint64_t changes;     /* own changes begun or ended */
@@ -100,8 +103,8 @@ void node_drop(struct volume *v, struct node *n);
 void node_drop_kind(struct volume *v, struct node *n, enum item_kind kind);
 /* The node's lease was granted: what was fetched without one does not count. */
 void node_lease(struct volume *v, struct node *n);
-/* A new directory, leased: nothing is in it. */
-void node_begin_whole(struct volume *v, uint64_t ino);
+/* A new inode, leased: it has no extended attributes, and a directory no entries. */
+void node_begin_new(struct volume *v, uint64_t ino, bool dir);
 void names_drop_all(struct volume *v);
 void names_free_all(struct volume *v);
 

@@ -55,8 +55,11 @@ static void unlink_item(struct volume *v, struct item *i)
 {
 	struct names *nm = names_of(v);
 
-	if (i->key[8] == ITEM_WHOLE || (i->key[8] == ITEM_ENTRY && i->ino))
+	if (i->key[8] == ITEM_NEW || (i->key[8] == ITEM_ENTRY && i->ino))
 		i->node->whole = false;
+	if (i->key[8] == ITEM_NEW)
+		i->node->bare = false;
+	i->node->n[i->key[8]]--;
 	HASH_DEL(nm->items, i);
 	DL_DELETE(i->node->items, i);
 	DL_DELETE2(nm->lru, i, lru_prev, lru_next);
@@ -119,6 +122,7 @@ static struct item *item_new(struct volume *v, struct node *n, enum item_kind ki
 	i->key_bytes = make_key(i->key, n->ino, kind, name);
 	HASH_ADD_KEYPTR(hh, nm->items, i->key, i->key_bytes, i);
 	DL_APPEND(n->items, i);
+	n->n[kind]++;
 	DL_APPEND2(nm->lru, i, lru_prev, lru_next);
 	nm->n++;
 	return i;
@@ -151,6 +155,8 @@ void node_drop_kind(struct volume *v, struct node *n, enum item_kind kind)
 {
 	struct item *i, *next;
 
+	if (n->n[kind] == 0)
+		return; /* a directory may have many other items */
 	n->pins++;
 	DL_FOREACH_SAFE(n->items, i, next) {
 		if (i->key[8] == (uint8_t)kind)
@@ -163,7 +169,7 @@ void node_drop(struct volume *v, struct node *n)
 {
 	struct item *i, *next;
 
-	n->leased = n->whole = false;
+	n->leased = n->whole = n->bare = false;
 	n->pins++;
 	DL_FOREACH_SAFE(n->items, i, next) {
 		if (i->key[8] != ITEM_LINK)
@@ -179,13 +185,14 @@ void node_lease(struct volume *v, struct node *n)
 	n->leased = true;
 }
 
-void node_begin_whole(struct volume *v, uint64_t ino)
+void node_begin_new(struct volume *v, uint64_t ino, bool dir)
 {
 	struct node *n = node_pin(v, ino);
 
 	node_lease(v, n);
-	n->whole = true;
-	item_put(v, n, ITEM_WHOLE, (struct span){0}, (struct span){0});
+	n->whole = dir;
+	n->bare = true;
+	item_put(v, n, ITEM_NEW, (struct span){0}, (struct span){0});
 	node_unpin(v, n);
 }
 

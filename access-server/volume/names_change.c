@@ -90,8 +90,8 @@ static void on_created(struct name_op *op, const struct msg_r_inode *r)
 	take_dir_attr(op, r, leased);
 	f = r->lease == LEASE_EXCLUSIVE ? file_created_with_lease(op->v, r, op->seq)
 	                                : file_take_change(op->v, r, op->seq);
-	if (S_ISDIR(r->mode) && r->meta && f->meta)
-		node_begin_whole(op->v, r->ino);
+	if (r->meta && f->meta)
+		node_begin_new(op->v, r->ino, S_ISDIR(r->mode));
 	if (!req) {
 		/* Nobody waited for it, so that the kernel knows neither the inode nor a handle. */
 		f->forgotten = true;

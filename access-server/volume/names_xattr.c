@@ -56,6 +56,17 @@ static bool answer_cached(struct volume *v, struct vol_req *req, enum item_kind 
 	return true;
 }
 
+/* Made here, and nobody gave it any. */
+static bool answer_bare(struct volume *v, struct vol_req *req, int rc)
+{
+	struct node *n = node_find(v, req->ino);
+
+	if (!n || !n->bare || !node_usable(v, n))
+		return false;
+	vol_complete(v, req, rc);
+	return true;
+}
+
 void names_getxattr(struct volume *v, struct vol_req *req)
 {
 	struct name_op *op;
@@ -64,7 +75,7 @@ void names_getxattr(struct volume *v, struct vol_req *req)
 		vol_complete(v, req, -EOPNOTSUPP);
 		return;
 	}
-	if (answer_cached(v, req, ITEM_XATTR))
+	if (answer_cached(v, req, ITEM_XATTR) || answer_bare(v, req, -ENODATA))
 		return;
 	op = op_new(v, req, on_getxattr);
 	op->dir = node_pin(v, req->ino);
@@ -78,7 +89,7 @@ void names_listxattr(struct volume *v, struct vol_req *req)
 {
 	struct name_op *op;
 
-	if (answer_cached(v, req, ITEM_XATTR_LIST))
+	if (answer_cached(v, req, ITEM_XATTR_LIST) || answer_bare(v, req, 0))
 		return;
 	op = op_new(v, req, on_listxattr);
 	op->dir = node_pin(v, req->ino);
@@ -113,6 +124,7 @@ void names_setxattr(struct volume *v, struct vol_req *req)
 	}
 	op = op_new(v, req, on_setxattr);
 	op->dir = node_pin(v, req->ino);
+	op->dir->bare = false;
 	op->ask.type = MSG_TYPE_op_setxattr;
 	op->ask.op_setxattr.ino = req->ino;
 	op->ask.op_setxattr.name = op->name;

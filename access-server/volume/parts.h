@@ -84,6 +84,8 @@ struct block {
 	uint8_t bad;                    /* bit: has a bad page, copy all of it */
 	nsec_t gap_at[REPLICAS];
 	unsigned retain;                /* copies under way: records stay until they are done */
+	bool gathering;                 /* on volume.gathering: has records that were not sent yet */
+	struct block *gprev, *gnext;
 	struct vol_timer timer;
 };
 #define BLOCKS_CLEAN_MAX 262144
@@ -130,7 +132,8 @@ struct record {
 	struct version floor[REPLICAS]; /* what the replica had when it was first sent */
 	nsec_t flushed_at;
 };
-/* Takes over the reference of `data`. The block must be known. */
+/* Takes over the reference of `data`. The block must be known. Small records leave within 4 ms, or
+ * with the next writer_push(). */
 void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off, uint32_t len,
                 struct slice data, uint64_t gate);
 void writer_recv(struct volume *v, const struct msg *m);
@@ -146,6 +149,12 @@ void writer_pressure(struct volume *v);
 uint64_t block_cost(uint32_t off, uint32_t len);
 void room_retry(struct volume *v);
 void room_leave(struct file *f);
+
+/* --- gather.c --- */
+#define GATHER_RECORD (64u << 10)        /* a record of this size is worth a message of its own */
+void block_gather(struct block *b, const struct record *r, uint32_t len); /* `len` came to record r */
+void block_gathered(struct block *b);    /* nothing of it waits for company any more */
+void writer_push(struct volume *v);      /* somebody waits: what was gathered leaves now */
 
 /* --- flush.c --- */
 bool file_flushed(const struct file *f, uint64_t n); /* two replicas that count have all up to n */

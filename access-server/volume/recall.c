@@ -211,6 +211,7 @@ static void settle_step(struct file *f)
 		return; /* its block's version is being learnt */
 	if (VOL_BUG(f->v, VOLUME_BUG_NO_THIRD) && !f->unflushed)
 		writer_drop(f);
+	writer_push(f->v);
 	if (f->records || (f->trim_from != UINT64_MAX && !f->recovery_waits))
 		return;
 	release_send(f);

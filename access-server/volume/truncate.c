@@ -40,6 +40,7 @@ static void cut(struct scan_op *op)
 		for (unsigned i = 0; i < s->n; i++)
 			zero_part(f, &s->entry[i], size, (s->entry[i].no + 1) * bytes, f->gate);
 		f->trim_n = f->n;
+		writer_push(f->v);
 	}
 	scan_op_end(op);
 	setattr_after_truncate(f, req, 0);

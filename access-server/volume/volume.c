@@ -81,6 +81,11 @@ static void on_pressure(struct volume *v, struct vol_timer *t UNUSED)
 	writer_pressure(v);
 }
 
+static void on_push(struct volume *v, struct vol_timer *t UNUSED)
+{
+	writer_push(v);
+}
+
 struct volume *vol_new(struct env *env, struct session *session, const struct volume_config *c,
                        const struct volume_ops *ops, void *ctx)
 {
@@ -109,6 +114,7 @@ struct volume *vol_new(struct env *env, struct session *session, const struct vo
 	names_init(v);
 	locks_init(v);
 	v->pressure.fire = on_pressure;
+	v->push.fire = on_push;
 	repair_poll_start(v);
 	return v;
 }

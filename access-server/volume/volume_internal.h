@@ -3,7 +3,8 @@
  * volume.c      entry points, dispatch, completions      file.c     file table, attributes, admission
  * lease.c       ask, grant, reclaim                      recall.c   recall and handover
  * block.c       versions of blocks, learning them        writer.c   records: send, acknowledge, free
- * flush.c       fsync and friends                        reader.c   reads, hedging, overlay
+ * gather.c      when small records leave                 reader.c   reads, hedging, overlay
+ * flush.c       fsync and friends
  * attr_record.c size, times, pending trim                truncate.c truncate, punch, zero range
  * scan.c        which blocks exist                       seek.c     SEEK_DATA, SEEK_HOLE
  * recovery.c    after a holder that died                 repair.c   stale replicas; copy.c: one block
@@ -304,6 +305,9 @@ struct volume {
 	bool in_room, room_blocked;
 	struct vol_timer pressure;  /* looks for laggards when the buffer is half full */
 	uint64_t buffered;
+	struct block *gathering;    /* blocks with records that wait for more to leave with them */
+	uint64_t gathered;          /* bytes of those */
+	struct vol_timer push;      /* when they leave at the latest */
 	struct block *dirty;        /* blocks with records */
 	struct block *clean_lru;    /* blocks without: oldest use first */
 	unsigned clean_blocks;

@@ -13,7 +13,6 @@
 #include "access-server/volume/parts.h"
 
 #define RECORD_OVERHEAD 256
-#define MERGED_BYTES_MAX (256u << 10)
 #define RESEND_MAX (2 * NSEC_SEC)
 #define SETTLE_PATIENCE (300 * NSEC_MSEC)
 
@@ -63,7 +62,7 @@ static bool merge(struct block *b, uint32_t off, uint32_t len, struct slice data
 	if (!open || r->op != WRITE_DATA || r->gate || off < r->off || off > r->off + r->len)
 		return false;
 	total = MAX(r->len, off + len - r->off);
-	both = total > MERGED_BYTES_MAX ? NULL : iobuf_new(total);
+	both = total > GATHER_RECORD ? NULL : iobuf_new(total);
 	if (!both)
 		return false;
 	memcpy(both->data, slice_data(r->data), r->len);
@@ -98,7 +97,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 	CHECK(b->known);
 	if (op == WRITE_DATA && merge(b, off, len, data)) {
 		pay(b->records->prev);
-		block_send(b);
+		block_gather(b, b->records->prev, len);
 		return;
 	}
 	r = mem_new(sizeof(*r));
@@ -121,7 +120,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 	DL_APPEND2(f->unflushed, r, uprev, unext);
 	DL_APPEND2(f->kept, r, kprev, knext);
 	f->records++;
-	block_send(b);
+	block_gather(b, r, len);
 	if (v->buffered > v->config.buffer_bytes / 2)
 		timer_set_sooner(v, &v->pressure, v->now + 20 * NSEC_MSEC);
 }

@@ -18,10 +18,10 @@ Test(volume_write, flush_waits_for_two_of_three)
 	expect("op_lease mode=2\n"
 	       "11 list from attr\n"
 	       "11 list from 0\n"
+	       "done write rc 0\n"
 	       "11 write 0 data [0,+4096) 0.0 -> 1.1\n"
 	       "21 write 0 data [0,+4096) 0.0 -> 1.1\n"
-	       "31 write 0 data [0,+4096) 0.0 -> 1.1\n"
-	       "done write rc 0\n");
+	       "31 write 0 data [0,+4096) 0.0 -> 1.1\n");
 	sync = op(VOL_FSYNC, h);
 	expect("11 write attr data [0,+4096) 0.0 -> 1.2\n"
 	       "21 write attr data [0,+4096) 0.0 -> 1.2\n"
@@ -99,6 +99,7 @@ Test(volume_write, replica_that_is_ahead_makes_the_file_unclean)
 	uint64_t h = opened();
 
 	writes(h, 0, 4096, 1, 0);
+	settle();
 	ack(11);
 	ack(21);
 	refuse(31, STATUS_AHEAD, (struct version){0, 9});
