@@ -61,6 +61,7 @@ void file_destroy(struct file *f)
 	locks_file_free(f);
 	stale_fini(&f->stale);
 	mem_free(f->behind);
+	mem_free(f->refused);
 	HASH_DEL(v->files, f);
 	mem_free(f);
 }

@@ -242,6 +242,10 @@ void recovery_start(struct file *f);
 void recovery_abort(struct file *f);
 void recovery_failed(struct file *f);        /* gives the lease back unclean: the next grant recovers */
 bool recovery_block_waits(struct file *f, uint64_t no);
+/* Some block of [off, end) has its newest version on one server, with a bad page, and whoever could tell
+ * whether that counts is missing: -EIO until then. */
+bool recovery_refuses(const struct file *f, uint64_t off, uint64_t end);
+void recovery_refuse(struct file *f, uint64_t no);
 void recovery_write(struct file *f); /* zeroes what recovery must, once the lease is served */
 void repair_kick(struct file *f, nsec_t after);
 void repair_stop(struct file *f);

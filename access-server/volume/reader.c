@@ -417,6 +417,10 @@ bool read_try(struct file *f, struct vol_req *req)
 		return true;
 	}
 	end = MIN(f->size, req->off + MIN(req->len, (uint64_t)1 << BLOCK_SHIFT_MAX));
+	if (recovery_refuses(f, req->off, end)) {
+		vol_complete(f->v, req, -EIO);
+		return true;
+	}
 	pieces = (unsigned)(DIV_UP(end, bytes) - req->off / bytes);
 	for (uint64_t no = req->off / bytes; no * bytes < end; no++)
 		if (recovery_block_waits(f, no))

@@ -275,7 +275,9 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 				file_behind_add(f, rb->server[i]);
 	f->recovery = NULL;
 	f->recover_whole = false;
-	f->unclean = f->recovery_waits = __builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r);
+	f->unclean = f->recovery_waits =
+		f->refuseds > 0 ||
+		(__builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r));
 	f->size = a->size;
 	f->atime = a->atime;
 	f->mtime = a->mtime;
@@ -564,6 +566,7 @@ void recovery_start(struct file *f)
 		return;
 	}
 	CHECK(!f->recovery && !f->records);
+	f->refuseds = 0;
 	r = f->recovery = mem_new(sizeof(*r));
 	r->f = f;
 	r->patience.fire = on_patience;
@@ -619,6 +622,14 @@ void recovery_abort(struct file *f)
 		recovery_free(r);
 }
 
+static bool is_refused(const struct file *f, uint64_t no)
+{
+	for (unsigned i = 0; i < f->refuseds; i++)
+		if (f->refused[i] == no)
+			return true;
+	return false;
+}
+
 /* Fewer than two of the block's servers took part: it waits for another recovery with them. */
 bool recovery_block_waits(struct file *f, uint64_t no)
 {
@@ -630,5 +641,24 @@ bool recovery_block_waits(struct file *f, uint64_t no)
 	for (unsigned i = 0; i < REPLICAS; i++)
 		if (!file_behind(f, server[i]))
 			mask |= 1u << i;
-	return !rec_pair(f, mask);
+	return !rec_pair(f, mask) || is_refused(f, no);
+}
+
+bool recovery_refuses(const struct file *f, uint64_t off, uint64_t end)
+{
+	uint64_t bytes = file_block_bytes(f);
+
+	for (unsigned i = 0; i < f->refuseds && f->recovery_waits; i++)
+		if (f->refused[i] * bytes < end && (f->refused[i] + 1) * bytes > off)
+			return true;
+	return false;
+}
+
+void recovery_refuse(struct file *f, uint64_t no)
+{
+	f->refused = mem_resize(f->refused, f->refuseds + 1, sizeof(*f->refused));
+	f->refused[f->refuseds++] = no;
+	vol_log(f->v, "volume.refused",
+	        "file=%" PRIu64 " block=%" PRIu64 ": its newest version is unreadable, and a replica that "
+	        "could tell whether it counts is missing: I/O there fails until it is back", f->ino, no);
 }

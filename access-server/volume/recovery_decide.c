@@ -84,6 +84,17 @@ static bool passed_over(struct recovery *r, struct rec_block *rb, unsigned from)
 	return true;
 }
 
+/* With one of the others missing nobody can tell: this block is not closed and gives errors, like a bad
+ * disk's, until a recovery with all three; the rest of the file goes on. */
+static bool refused(struct recovery *r, struct rec_block *rb)
+{
+	if (rb->no == BLOCK_ATTR || rb->known == (1u << REPLICAS) - 1 || r->f->refuseds == REFUSED_MAX)
+		return false;
+	rb->waits = true;
+	recovery_refuse(r->f, rb->no);
+	return true;
+}
+
 /* A CLOSE has room for so many exceptions; half of it is for blocks that wait. */
 static void count_exceptions(struct recovery *r, struct rec_block *rb)
 {
@@ -131,7 +142,7 @@ static void on_copied(struct copy *c, enum copy_result result)
 
 		if (others)
 			rb->source = (unsigned)__builtin_ctz(others);
-		else if (passed_over(r, rb, c->from))
+		else if (passed_over(r, rb, c->from) || refused(r, rb))
 			rec_progress(r);
 		vol_log(r->f->v, "volume.bad_page",
 			"file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",

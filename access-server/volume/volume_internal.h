@@ -25,6 +25,7 @@
 #include "common/wire/stale.h"
 
 #define ATTR_VALID_MAX (500 * NSEC_MSEC)
+#define REFUSED_MAX 4096 /* blocks of a file; with more the file is not served */
 #define EXCEPTIONS_MAX 65536 /* that a core server takes with a CLOSE */
 #define COOKIE_NAMES ((uint64_t)1 << 63) /* cookies of invalidations that names.c asked for */
 
@@ -200,6 +201,8 @@ struct file {
 	struct learn *learns;
 	struct recovery *recovery;
 	bool recovery_waits;        /* some blocks had fewer than two sealed servers */
+	uint64_t *refused;          /* blocks whose newest version is unreadable where it is known */
+	unsigned refuseds;
 	bool recover_whole;         /* too many blocks would wait: none is served without the others */
 	struct repair *repair;
 	struct vol_timer repair_timer;

@@ -183,6 +183,10 @@ bool write_try(struct file *f, struct vol_req *req)
 		strip_suid(f, req);
 		return true;
 	}
+	if (recovery_refuses(f, off, end)) {
+		vol_complete(v, req, -EIO);
+		return true;
+	}
 	if (f->recovery_waits && end > f->size)
 		return false;
 	rc = blocks_ready(f, off, end, &room);

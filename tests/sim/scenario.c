@@ -51,6 +51,8 @@ const struct scenario scenarios[] = {
         {"p8-two", "two full disks: ENOSPC from write, from nothing else", shape_two_full,
          scenario_p8_full},
         {"p8-all", "the same with all disks", shape_all_full, scenario_p8_full},
+        {"p7-refused", "nor, with a site away, more than its own block", shape_three_sites,
+         scenario_p7_refused},
         {"p6", "flushes go on while a site dies", shape_three_sites, scenario_p6},
 };
 const unsigned scenarios_n = ARRAY_LEN(scenarios);

@@ -218,3 +218,32 @@ void scenario_p4_prefix(struct cluster *c)
 	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 0, 16) == 0, "B reads");
 	stage_end(c);
 }
+
+/* The same while site 1 is away: nobody can tell whether that write was flushed. Its block gives errors,
+ * the others are served, and when site 1 is back so is the block. */
+void scenario_p7_refused(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 32, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	for (unsigned s = 1; s <= 2; s++)
+		stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(s, 0));
+	stage_expect(c, stage_write(a, 1, 0, 16, false) == 0, "unsynced write");
+	stage_wait(c, 200 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, cluster_core_id(1, 0), true);
+	stage_lift(c);
+	stage_expect(c, sim_disk_rot(cluster_find(c, cluster_core_id(3, 0))->disk, "data", 64) > 0, "rot");
+	stage_expect(c, stage_open(b, 1) == 0 && stage_read(b, 1, 16, 16) == 0, "B reads the other block");
+	stage_expect(c, stage_read(b, 1, 0, 16) == -EIO, "P7: an unreadable block is an error");
+	stage_expect(c, stage_write(b, 1, 20, 1, true) == 0, "B writes the other block");
+	stage_restart(c, cluster_core_id(1, 0));
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_expect(c, stage_read(b, 1, 0, 32) == 0, "B reads both");
+	stage_end(c);
+}
