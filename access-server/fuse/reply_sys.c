@@ -26,7 +26,8 @@ static struct stat stat_of(const struct msg_r_inode *a)
 		.st_rdev = a->rdev,
 		.st_size = (off_t)a->size,
 		.st_blksize = BLKSIZE,
-		.st_blocks = (blkcnt_t)DIV_UP(a->size, 512),
+		.st_blocks = (blkcnt_t)(S_ISREG(a->mode) ? a->pages * (PAGE_BYTES / 512)
+		                                         : DIV_UP(a->size, 512)),
 		.st_atim = timespec_of(a->atime),
 		.st_mtim = timespec_of(a->mtime),
 		.st_ctim = timespec_of(a->ctime),

@@ -199,14 +199,13 @@ static void learn_end(struct learn *l)
 	mem_free(l);
 }
 
-static void learnt(struct file *f, uint64_t no, struct version version)
+void block_learnt(struct block *b, struct version version, uint32_t pages)
 {
-	struct block *b = block_get(f, no);
-
 	if (b->known)
 		return;
 	b->known = true;
-	b->version = b->freed = version;
+	b->version = b->freed = b->pages_at = version;
+	b->pages = pages;
 }
 
 /* Takes what replica server `s` said of [first, last]: also of blocks nobody waits for yet, as far
@@ -220,11 +219,13 @@ static void take_list(struct file *f, server_id_t s, uint64_t first, uint64_t la
 		const uint8_t *e = r->entries.p + at;
 		struct version version = VERSION_NONE;
 		server_id_t server[REPLICAS];
+		uint32_t pages = 0;
 
 		if (r->more && no >= r->next)
 			break;
 		if (at + LIST_ENTRY_BYTES <= r->entries.len && get_u64le(e) == no) {
 			version = (struct version){get_u64le(e + 8), get_u64le(e + 16)};
+			pages = get_u32le(e + 33);
 			at += LIST_ENTRY_BYTES;
 		}
 		if (file_place(f, no, server)) {
@@ -232,7 +233,7 @@ static void take_list(struct file *f, server_id_t s, uint64_t first, uint64_t la
 
 			for (unsigned i = 0; i < REPLICAS; i++)
 				if (server[i] == s && !(mask >> i & 1))
-					learnt(f, no, version);
+					block_learnt(block_get(f, no), version, pages);
 		}
 		if (no == last)
 			break;
@@ -317,8 +318,9 @@ struct block *block_known(struct file *f, uint64_t no)
 	if (b && b->known)
 		return b;
 	if (f->all_known) {
-		learnt(f, no, VERSION_NONE);
-		return block_find(f, no);
+		b = block_get(f, no);
+		block_learnt(b, VERSION_NONE, 0);
+		return b;
 	}
 	DL_FOREACH(f->learns, l) {
 		/* One already under way will bring it, unless it is another server's block. */

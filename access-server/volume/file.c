@@ -136,6 +136,7 @@ static struct file *take(struct volume *v, const struct msg_r_inode *r, bool lat
 	/* Under a lease nobody else changes size and times. */
 	if (f->lease == LEASE_NONE && f->phase != PHASE_RELEASE) {
 		f->size = r->size;
+		f->pages = r->pages;
 		f->atime = r->atime;
 		f->mtime = r->mtime;
 		f->ctime = r->ctime;
@@ -180,6 +181,7 @@ struct file *file_created_with_lease(struct volume *v, const struct msg_r_inode 
 		return f;
 	f->epoch = r->epoch;
 	f->size = r->size;
+	f->pages = 0;
 	lease_granted(f, LEASE_EXCLUSIVE, true);
 	return f;
 }
@@ -190,6 +192,7 @@ void file_fill_attr(struct file *f, struct msg_r_inode *out)
 	if (f->lease == LEASE_NONE || !file_regular(f))
 		return;
 	out->size = f->size;
+	out->pages = f->pages;
 	out->atime = f->atime;
 	out->mtime = f->mtime;
 	out->ctime = MAX(f->ctime, f->attr.ctime);

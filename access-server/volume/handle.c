@@ -69,6 +69,7 @@ static void holder_reply(struct file *f, const struct holder_ask *ask)
 	m.holder_attr_reply.ino = f->ino;
 	m.holder_attr_reply.id = ask->id;
 	m.holder_attr_reply.size = ask->size;
+	m.holder_attr_reply.pages = f->pages;
 	m.holder_attr_reply.atime = ask->atime;
 	m.holder_attr_reply.mtime = ask->mtime;
 	m.holder_attr_reply.ctime = ask->ctime;

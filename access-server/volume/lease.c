@@ -98,6 +98,7 @@ static void take_attr(struct file *f, const struct msg_r_lease *r)
 #undef X
 	f->have_attr = true;
 	f->size = r->size;
+	f->pages = r->pages;
 	f->atime = r->atime;
 	f->mtime = r->mtime;
 	f->ctime = r->ctime;

@@ -70,6 +70,8 @@ struct block {
 	server_id_t server[REPLICAS];
 	bool known;                     /* version is */
 	struct version version;         /* newest given out (or found) */
+	uint32_t pages;                 /* stored at `version`; an upper bound while... */
+	struct version pages_at;        /* ...this, of which a replica told, is older */
 	struct version freed;           /* newest settled: replicas not stale have it */
 	struct version durable[REPLICAS]; /* as acknowledged */
 	struct record *records;         /* not settled, oldest first */
@@ -98,6 +100,7 @@ bool file_place(struct file *f, uint64_t no, server_id_t out[REPLICAS]);
 /* Replicas of a block by nearness, stale ones left out. Returns how many. */
 unsigned replicas_by_nearness(struct file *f, uint64_t no, unsigned order[REPLICAS],
                               server_id_t server[REPLICAS]);
+void block_learnt(struct block *b, struct version version, uint32_t pages); /* if not known yet */
 void block_clean(struct block *b);       /* no records: into the LRU */
 void block_drop(struct block *b);
 void blocks_drop(struct file *f);
@@ -156,6 +159,10 @@ void block_gather(struct block *b, const struct record *r, uint32_t len); /* `le
 void block_gathered(struct block *b);    /* nothing of it waits for company any more */
 void writer_push(struct volume *v);      /* somebody waits: what was gathered leaves now */
 
+/* --- pages.c: how much of the file is stored --- */
+void pages_written(struct block *b, enum write_op op, uint32_t off, uint32_t len);
+void pages_told(struct block *b, struct version at, uint32_t pages); /* by a replica */
+
 /* --- flush.c --- */
 bool file_flushed(const struct file *f, uint64_t n); /* two replicas that count have all up to n */
 void flush_wait(struct file *f, struct vol_req *req, uint64_t n);
@@ -193,6 +200,7 @@ static inline void bit_set(uint8_t *bits, unsigned i)
 struct scan_entry {
 	uint64_t no;
 	bool holes;
+	uint32_t pages;
 	struct version version;
 };
 struct scan {

@@ -115,6 +115,7 @@ static void on_release(struct session_call *c, const struct msg *m)
 	stale_init(&f->stale);
 	f->attr.state = (uint8_t)(f->unclean ? 0 : INODE_CLEAN);
 	f->attr.size = f->size;
+	f->attr.pages = f->pages;
 	f->attr.atime = f->atime;
 	f->attr.mtime = f->mtime;
 	f->attr.ctime = MAX(f->ctime, f->attr.ctime);
@@ -192,6 +193,7 @@ static void release_send(struct file *f)
 	m.op_release.to = (uint8_t)f->recall_to;
 	m.op_release.clean = !f->unclean;
 	m.op_release.size = f->size;
+	m.op_release.pages = f->pages;
 	m.op_release.atime = f->atime;
 	m.op_release.mtime = f->mtime;
 	m.op_release.ctime = f->ctime;

@@ -177,7 +177,8 @@ static bool on_list(struct rpc *rpc, const struct msg *m)
 			s->entry = mem_resize(s->entry, s->capacity, sizeof(*s->entry));
 		}
 		s->entry[s->n++] = (struct rec_entry){
-			get_u64le(e), {get_u64le(e + 24), {get_u64le(e + 8), get_u64le(e + 16)}}, e[32] & 1};
+			get_u64le(e), {get_u64le(e + 24), {get_u64le(e + 8), get_u64le(e + 16)}}, e[32] & 1,
+			get_u32le(e + 33)};
 	}
 	if (l->more) {
 		list_next(s, l->next);
@@ -279,18 +280,16 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 		f->refuseds > 0 ||
 		(__builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r));
 	f->size = a->size;
+	f->pages = 0;
 	f->atime = a->atime;
 	f->mtime = a->mtime;
 	f->ctime = a->ctime;
 	lease_granted(f, LEASE_EXCLUSIVE, false);
 	HASH_ITER(hh, r->blocks, rb, next) {
-		struct block *b;
-
-		if (rb->waits)
-			continue;
-		b = block_get(f, rb->no);
-		b->known = true;
-		b->version = b->freed = rb->winner.version;
+		if (rb->no != BLOCK_ATTR)
+			f->pages += rb->pages;
+		if (!rb->waits)
+			block_learnt(block_get(f, rb->no), rb->winner.version, rb->pages);
 	}
 	f->all_known = !f->recovery_waits;
 	HASH_ITER(hh, r->blocks, rb, next)

@@ -15,6 +15,7 @@ struct rec_entry {
 	uint64_t no;
 	struct rank rank;
 	bool holes;
+	uint32_t pages;
 };
 
 struct rec_server {
@@ -34,6 +35,7 @@ struct rec_block {
 	uint64_t no;
 	server_id_t server[REPLICAS];
 	struct rank winner;
+	uint32_t pages;         /* stored, of the winner */
 	unsigned source;        /* a replica that has it */
 	unsigned known;         /* bits: replicas on servers that were ready when it was decided */
 	unsigned good;          /* bits: proven equal to the winner */

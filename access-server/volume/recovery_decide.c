@@ -34,18 +34,16 @@ static const struct rec_entry *find(const struct rec_server *s, uint64_t no)
 }
 
 /* A server that counts and has no record: never written there, closed with the rest of the file. */
-static struct rank rank_at(const struct rec_server *s, uint64_t no, bool *holes)
+static struct rec_entry entry_at(const struct rec_server *s, uint64_t no)
 {
 	const struct rec_entry *e = find(s, no);
 
-	*holes = !e || e->holes;
-	return e ? e->rank : (struct rank){s->closed, VERSION_NONE};
+	return e ? *e : (struct rec_entry){no, {s->closed, VERSION_NONE}, true, 0};
 }
 
 static void judge(struct recovery *r, struct rec_block *rb)
 {
-	struct rank rank[REPLICAS] = {0};
-	bool holes[REPLICAS] = {0};
+	struct rec_entry entry[REPLICAS] = {0};
 	bool first = true;
 
 	rb->known = rb->good = 0;
@@ -55,11 +53,12 @@ static void judge(struct recovery *r, struct rec_block *rb)
 		if (!s || s->state != REC_READY || (rb->unreadable >> i & 1))
 			continue;
 		rb->known |= 1u << i;
-		rank[i] = rank_at(s, rb->no, &holes[i]);
-		if (first || rank_cmp(rank[i], rb->winner) > 0) {
-			rb->winner = rank[i];
+		entry[i] = entry_at(s, rb->no);
+		if (first || rank_cmp(entry[i].rank, rb->winner) > 0) {
+			rb->winner = entry[i].rank;
 			rb->source = i;
-			rb->holes = holes[i];
+			rb->holes = entry[i].holes;
+			rb->pages = entry[i].pages;
 		}
 		first = false;
 	}
@@ -68,7 +67,7 @@ static void judge(struct recovery *r, struct rec_block *rb)
 		rb->waits = false;
 	/* One version has one content: its number and bytes were fixed before it was sent. */
 	for (unsigned i = 0; i < REPLICAS; i++)
-		if ((rb->known >> i & 1) && version_eq(rank[i].version, rb->winner.version))
+		if ((rb->known >> i & 1) && version_eq(entry[i].rank.version, rb->winner.version))
 			rb->good |= 1u << i;
 }
 

@@ -32,13 +32,13 @@ unsigned file_servers(struct file *f, server_id_t *out, unsigned max, int site_i
 	return n;
 }
 
-static void entry_add(struct scan *s, uint64_t no, bool holes, struct version version)
+static void entry_add(struct scan *s, struct scan_entry e)
 {
 	if (s->n == s->capacity) {
 		s->capacity = s->capacity ? 2 * s->capacity : 64;
 		s->entry = mem_resize(s->entry, s->capacity, sizeof(*s->entry));
 	}
-	s->entry[s->n++] = (struct scan_entry){no, holes, version};
+	s->entry[s->n++] = e;
 }
 
 static int by_no(const void *a, const void *b)
@@ -57,7 +57,7 @@ static void merge_entries(struct scan *s)
 
 	HASH_ITER(hh, f->blocks, b, next)
 		if (b->no >= s->first && b->no <= s->last && b->known && !version_eq(b->version, VERSION_NONE))
-			entry_add(s, b->no, false, b->version);
+			entry_add(s, (struct scan_entry){b->no, false, b->pages, b->version});
 	if (s->n == 0)
 		return;
 	qsort(s->entry, s->n, sizeof(*s->entry), by_no);
@@ -139,8 +139,9 @@ static void take_entries(struct scan_server *ss, const struct msg_list_reply *r)
 		mask = stale_mask(f, no, server);
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (server[i] == ss->id && !(mask >> i & 1))
-				entry_add(s, no, e[32] & 1,
-					  (struct version){get_u64le(e + 8), get_u64le(e + 16)});
+				entry_add(s, (struct scan_entry){
+						     no, e[32] & 1, get_u32le(e + 33),
+						     {get_u64le(e + 8), get_u64le(e + 16)}});
 	}
 }
 
@@ -246,10 +247,7 @@ struct block *scan_block(struct file *f, const struct scan_entry *e)
 {
 	struct block *b = block_get(f, e->no);
 
-	if (!b->known) {
-		b->known = true;
-		b->version = b->freed = e->version;
-	}
+	block_learnt(b, e->version, e->pages);
 	return b;
 }
 

@@ -4,7 +4,7 @@
  * lease.c       ask, grant, reclaim                      recall.c   recall and handover
  * block.c       versions of blocks, learning them        writer.c   records: send, acknowledge, free
  * gather.c      when small records leave                 reader.c   reads, hedging, overlay
- * flush.c       fsync and friends
+ * flush.c       fsync and friends                        pages.c    how much of a file is stored
  * attr_record.c size, times, pending trim                truncate.c truncate, punch, zero range
  * scan.c        which blocks exist                       seek.c     SEEK_DATA, SEEK_HOLE
  * recovery.c    after a holder that died                 repair.c   stale replicas; copy.c: one block
@@ -176,6 +176,7 @@ struct file {
 
 	/* Size and times of a file held here (shared: as granted). */
 	uint64_t size, atime, mtime, ctime;
+	uint64_t pages;             /* stored, no holes (pages.c) */
 	bool size_dirty, times_dirty; /* against the newest attribute record */
 	uint64_t trim_from;         /* pending trim, bytes; UINT64_MAX: none */
 	struct version trim_at;

@@ -95,6 +95,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 	struct record *r;
 
 	CHECK(b->known);
+	pages_written(b, op, off, len);
 	if (op == WRITE_DATA && merge(b, off, len, data)) {
 		pay(b->records->prev);
 		block_gather(b, b->records->prev, len);

@@ -184,6 +184,7 @@ void writer_recv(struct volume *v, const struct msg *m)
 		peer_get(v, m->src)->heard = v->now;
 		peer_acknowledged(v, m->src, r);
 		on_durable(b, i, r->durable);
+		pages_told(b, r->durable, r->pages);
 	} else if (!on_refusal(b, i, r)) {
 		return;
 	}

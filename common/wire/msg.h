@@ -62,11 +62,12 @@ enum status {
 #undef X
 };
 
-/* Fields of an inode as the catalog knows it. Times are ns since 1970 (wall clock of the
+/* Fields of an inode as the catalog knows it. pages: how many of its PAGE_BYTES are stored, the rest
+ * being holes; as of the last release, like the size. Times are ns since 1970 (wall clock of the
  * access server that made the change: shown to users, never decides anything). */
 #define INODE_FIELDS(X) \
 	X(u64, ino) X(u32, mode) X(u32, uid) X(u32, gid) X(u32, nlink) X(u64, rdev) X(u64, size) \
-	X(u64, atime) X(u64, mtime) X(u64, ctime) X(u64, epoch) X(u64, map) \
+	X(u64, pages) X(u64, atime) X(u64, mtime) X(u64, ctime) X(u64, epoch) X(u64, map) \
 	X(u16, site0) X(u16, site1) X(u16, site2) X(u8, block_shift) X(u8, state)
 /* state: bits of enum inode_state */
 
@@ -175,10 +176,11 @@ enum status {
 	X(u32, off) X(u32, len) X(ver, prev) X(ver, version) X(u64, all) X(u32, paid) X(span, sums)
 /* Sent when durable (or refused). `durable`: the block's version on this server's disk; with OK
  * everything up to it is durable. `seal`: the file's seal there. `space`: bytes of new grant.
- * `journal`: the durable journal position, and `boot` the process, as in op_session. */
+ * `journal`: the durable journal position, and `boot` the process, as in op_session. `pages`: of the
+ * block at `durable` that are stored, no holes. */
 #define MSG_WRITE_REPLY(X) \
 	X(u16, status) X(u64, file) X(u64, block) X(ver, asked) X(ver, durable) X(u64, closed) \
-	X(u64, seal) X(u64, space) X(u64, boot) X(u64, journal)
+	X(u64, seal) X(u64, space) X(u32, pages) X(u64, boot) X(u64, journal)
 /* Whole pages covering [off, off+len) (multiples of PAGE_BYTES). flags: enum read_flags.
  * min: refuse with GAP below this version. epoch: the reader's lease epoch. */
 #define MSG_READ(X) \
@@ -245,7 +247,8 @@ enum status {
 #define MSG_RECALL(X) X(u64, ino) X(u8, what) X(u8, to) X(u64, id)
 #define MSG_HOLDER_ATTR(X) X(u64, ino) X(u64, id)
 #define MSG_HOLDER_ATTR_REPLY(X) \
-	X(u16, status) X(u64, ino) X(u64, id) X(u64, size) X(u64, atime) X(u64, mtime) X(u64, ctime)
+	X(u16, status) X(u64, ino) X(u64, id) X(u64, size) X(u64, pages) X(u64, atime) X(u64, mtime) \
+	X(u64, ctime)
 #define MSG_LOCK_READY(X) X(u64, ino) X(u64, owner)
 
 #define MSG_OP(X) OP_FIELDS(X)
@@ -285,8 +288,8 @@ enum status {
  * and the stale runs (stale.h). clean = 0: exceptions are left, the next grant recovers. shown: how
  * far core servers acknowledged to the holder, as in op_shown. */
 #define MSG_OP_RELEASE(X) \
-	OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u8, to) X(u8, clean) X(u64, size) X(u64, atime) \
-	X(u64, mtime) X(u64, ctime) X(span, stale) X(span, shown)
+	OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u8, to) X(u8, clean) X(u64, size) X(u64, pages) \
+	X(u64, atime) X(u64, mtime) X(u64, ctime) X(span, stale) X(span, shown)
 /* locks: those the old session held here, CATALOG_RECLAIM_LOCK_BYTES each (catalog.h): u64 owner,
  * u64 start, u64 end, u32 pid, u8 type, u8 flavour. epoch 0: no exclusive lease was held. */
 #define MSG_OP_RECLAIM(X) OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u64, old_session) X(span, locks)
@@ -336,7 +339,7 @@ enum inode_state {
 };
 
 #define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */
-#define LIST_ENTRY_BYTES 33 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags */
+#define LIST_ENTRY_BYTES 37 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags, u32 pages stored */
 enum list_flags { LIST_HOLES = 1 };
 
 

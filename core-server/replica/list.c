@@ -50,6 +50,7 @@ static void put_entry(uint8_t *p, uint64_t block, const struct store_block *b, u
 	put_u64le(p + 16, b->version.n);
 	put_u64le(p + 24, closed);
 	p[32] = b->holes ? LIST_HOLES : 0;
+	put_u32le(p + 33, b->pages);
 }
 
 /* Fills *reply; the entries are the caller's to free. */

@@ -37,6 +37,7 @@ void replica_answer_write(struct replica *r, struct origin to, enum msg_type typ
 		.seal = d.seal,
 		.boot = r->config.boot,
 		.journal = store_journal_position(r->store),
+		.pages = d.block.pages,
 	};
 	replica_reply(r, to, &m);
 }

@@ -95,6 +95,7 @@ enum status op_release(struct catalog *c, const struct msg *m, struct catalog_re
 	inode_set_stale(c, &i, &stale);
 	stale_fini(&stale);
 	i.size = op->size;
+	i.pages = op->pages;
 	i.atime = op->atime;
 	i.mtime = op->mtime;
 	/* chmod, link and the like went on in the catalog meanwhile. */

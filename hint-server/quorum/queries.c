@@ -114,6 +114,7 @@ void query_attr_reply(struct hint *h, const struct msg *m)
 		}
 		i = &h->scratch.m.r_inode;
 		i->size = a->size;
+		i->pages = a->pages;
 		i->atime = a->atime;
 		i->mtime = a->mtime;
 		i->ctime = MAX(i->ctime, a->ctime);

@@ -164,10 +164,64 @@ static void check_block(struct cluster *c, unsigned file, uint64_t block)
 		end_read(&r[i]);
 }
 
+/* --- what stat says is stored --- */
+
+static bool answered;
+
+static void on_attr(struct vol_req *req)
+{
+	(void)req;
+	answered = true;
+}
+
+/* Asks the first mount that serves, as stat(2) would. */
+static bool ask_attr(struct cluster *c, struct vol_req *req)
+{
+	nsec_t until = c->w.now + 10 * NSEC_SEC;
+	struct node *n = NULL;
+
+	for (unsigned i = 0; i < c->nodes && !n; i++)
+		if (c->node[i].kind == SERVER_ACCESS && c->node[i].alive)
+			n = &c->node[i];
+	CHECK(n);
+	req->op = VOL_GETATTR;
+	req->done = on_attr;
+	answered = false;
+	vol_submit(n->volume, req);
+	node_after(n);
+	while (!answered && c->w.now < until && !c->w.failed)
+		world_run(&c->w, c->w.now + NSEC_MSEC);
+	if (!answered && !c->w.failed)
+		world_fail(&c->w, "liveness: no answer to a stat of %" PRIu64, req->ino);
+	return !c->w.failed && req->rc == 0;
+}
+
+static void check_pages(struct cluster *c, unsigned file)
+{
+	static struct vol_req req; /* a late answer still finds it */
+	uint64_t ino = c->hist.file[file].ino, stored = 0;
+
+	for (unsigned b = 0; b < BLOCKS - 1; b++) {
+		struct node *n[REPLICAS];
+		struct store_block at;
+
+		if (!find_replicas(c, file, b, n))
+			return;
+		if (store_get_block(n[0]->store, ino, b, &at))
+			stored += at.pages;
+	}
+	req = (struct vol_req){.ino = ino};
+	if (ask_attr(c, &req) && req.attr.pages != stored)
+		world_fail(&c->w, "file %u (%" PRIu64 "): stat tells of %" PRIu64 " pages, the replicas"
+		           " hold %" PRIu64, file, ino, req.attr.pages, stored);
+}
+
 void replicas_check(struct cluster *c)
 {
 	for (unsigned f = 0; f < c->hist.files && !c->w.failed; f++) {
 		for (unsigned b = 0; b < BLOCKS && !c->w.failed && !c->hist.file[f].gone; b++)
 			check_block(c, f, block_number(b));
+		if (!c->w.failed && !c->hist.file[f].gone)
+			check_pages(c, f);
 	}
 }

@@ -1,5 +1,5 @@
 /* Checker of convergence: when all is well again, the three replicas of every block become equal,
- * versions and bytes, and stay so. */
+ * versions and bytes, and stay so, and stat says how much of each file they hold. */
 #pragma once
 
 #include "tests/sim/cluster.h"

@@ -77,7 +77,7 @@ Test(replica_guard, says_unknown_until_told_that_the_file_is_complete)
 	           "present=[0] sums=[0]\n"
 	           "31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[0]\n"
 	           "31#3 write_reply status=6 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=0 "
-	           "space=0\n");
+	           "space=0 pages=0\n");
 	rig_install(1, 0, VERSION_NONE, 0, ver(1, 3), 1, 1, 'z');
 	rig_seal(1);
 	drop_log();
@@ -190,7 +190,7 @@ Test(replica_guard, refuses_data_that_fails_its_own_sum)
 	iobuf_put(page);
 	rig_run();
 	rig_expect("31#1 write_reply status=13 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=0 "
-	           "space=0\n");
+	           "space=0 pages=0\n");
 	cr_assert_eq(replica_get_bad(rig.replica, &bad, 1), 0);
 	cr_assert(!replica_disk_failed(rig.replica));
 }

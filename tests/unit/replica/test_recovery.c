@@ -78,7 +78,7 @@ Test(replica_recovery, closes_all_but_the_exceptions)
 	rig_run();
 	rig_expect("31#4 close_reply status=0 file=7 epoch=2 seal=2\n");
 	list_all(2);
-	rig_expect("31#5 list_reply status=0 file=7 seal=2 closed=2 next=0 more=0 entries=[99]\n");
+	rig_expect("31#5 list_reply status=0 file=7 seal=2 closed=2 next=0 more=0 entries=[111]\n");
 	expect_entries("2:1.1:2:0 3:1.2:0:0 9:0.0:0:1");
 	rig_reopen(true);
 	list_all(2);
@@ -141,7 +141,7 @@ Test(replica_recovery, installs_a_copy_with_its_version_and_closed)
 	rig_expect("");
 	rig_run();
 	rig_expect("31#2 install_reply status=0 file=7 block=0 asked=1.3 durable=1.3 closed=2 seal=2 "
-	           "space=0\n");
+	           "space=0 pages=2\n");
 	rig_read(2, 0, 0, 4, ver(1, 3));
 	rig_run();
 	rig_expect("31#3 read_reply status=0 file=7 block=0 off=0 len=16384 version=1.3 closed=2 seal=2 "
@@ -150,7 +150,7 @@ Test(replica_recovery, installs_a_copy_with_its_version_and_closed)
 	/* The install raised the seal: a late write of epoch 1 is refused. */
 	rig_write(0, ver(1, 3), ver(1, 4), 0, 1, 'l');
 	rig_expect("31#4 write_reply status=2 file=7 block=0 asked=1.4 durable=1.3 closed=2 seal=2 "
-	           "space=0\n");
+	           "space=0 pages=2\n");
 }
 
 /* B2: only on the version the copy was made for. */
@@ -161,12 +161,12 @@ Test(replica_recovery, does_not_install_over_a_block_that_moved)
 	forget_log();
 	rig_install(1, 0, ver(1, 1), 0, ver(1, 5), 0, 1, 'z');
 	rig_expect("31#3 install_reply status=14 file=7 block=0 asked=1.5 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	/* Moved by a write that is accepted and not durable: also then. */
 	rig_write(0, ver(1, 2), ver(1, 3), 0, 1, 'c');
 	rig_install(1, 0, ver(1, 2), 0, ver(1, 5), 0, 1, 'z');
 	rig_expect("31#5 install_reply status=14 file=7 block=0 asked=1.5 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 /* A5: a copy of lower rank is not repair. */
@@ -177,14 +177,14 @@ Test(replica_recovery, does_not_install_what_is_behind)
 	rig_install(2, 0, ver(1, 9), 0, ver(1, 8), 0, 1, 'z');
 	rig_install(2, 0, ver(1, 4), 0, ver(1, 8), 0, 1, 'z');
 	rig_expect("31#2 install_reply status=4 file=7 block=0 asked=1.8 durable=1.9 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#3 install_reply status=4 file=7 block=0 asked=1.8 durable=1.9 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	/* What a recovery closed is ahead of it, lower version or not (A1). */
 	rig_install(2, 0, ver(1, 9), 0, ver(1, 8), 2, 1, 'z');
 	rig_run();
 	rig_expect("31#4 install_reply status=0 file=7 block=0 asked=1.8 durable=1.8 closed=2 seal=2 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 Test(replica_recovery, answers_a_repeated_install_when_it_is_durable)
@@ -194,10 +194,10 @@ Test(replica_recovery, answers_a_repeated_install_when_it_is_durable)
 	rig_expect("");
 	rig_run();
 	rig_expect("31#2 install_reply status=0 file=7 block=0 asked=1.3 durable=1.3 closed=1 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_install(1, 0, VERSION_NONE, 0, ver(1, 3), 1, 1, 'z');
 	rig_expect("31#3 install_reply status=0 file=7 block=0 asked=1.3 durable=1.3 closed=1 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 /* --- records of the index that rotted --- */
@@ -241,7 +241,7 @@ Test(replica_recovery, does_not_count_for_a_damaged_block)
 	rig_write(9, VERSION_NONE, ver(1, 2), 0, 1, 'a');
 	rot_record('B');
 	rig_list(1, 0, 3, 9);
-	rig_expect("31#3 list_reply status=6 file=7 seal=1 closed=0 next=0 more=0 entries=[33]\n");
+	rig_expect("31#3 list_reply status=6 file=7 seal=1 closed=0 next=0 more=0 entries=[37]\n");
 	expect_entries("0:0.0:0:0");
 	rig_list(1, 1, UINT64_MAX, 9);
 	expect_entries("9:1.2:0:0");
@@ -250,7 +250,7 @@ Test(replica_recovery, does_not_count_for_a_damaged_block)
 	rig_read(1, 0, 0, 1, VERSION_NONE);
 	rig_run();
 	rig_expect("31#5 write_reply status=8 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=0\n"
 	           "31#6 read_reply status=8 file=7 block=0 off=0 len=4096 version=0.0 closed=0 seal=1 "
 	           "present=[0] sums=[0]\n");
 	rig_install(1, 0, VERSION_NONE, 0, ver(1, 1), 0, 0x3, 'a');
@@ -270,7 +270,7 @@ Test(replica_recovery, takes_no_part_of_a_copy_for_a_damaged_block)
 	rot_record('B');
 	rig_send(&m);
 	rig_expect("31#2 install_reply status=8 file=7 block=0 asked=1.1 durable=0.0 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=0\n");
 }
 
 /* With the file's record its seal and its completeness are gone: as on a new disk. */
@@ -281,9 +281,9 @@ Test(replica_recovery, starts_anew_with_a_damaged_file_record)
 	rig_list(1, 0, UINT64_MAX, 9);
 	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
 	expect_entries("0:1.1:0:0"); /* to see what must be replaced; they count for nothing */
-	rig_expect("31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[33]\n"
+	rig_expect("31#2 list_reply status=6 file=7 seal=0 closed=0 next=0 more=0 entries=[37]\n"
 	           "31#3 write_reply status=6 file=7 block=0 asked=1.2 durable=1.1 closed=0 seal=0 "
-	           "space=0\n");
+	           "space=0 pages=16\n");
 	rig_seal(4);
 	forget_log();
 	rig_close(4, true, 0, NULL);

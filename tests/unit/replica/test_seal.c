@@ -9,11 +9,11 @@ Test(replica_seal, waits_for_accepted_writes_and_takes_their_acks)
 	rig_seal(2);
 	rig_write(1, VERSION_NONE, ver(1, 2), 0, 1, 'b');
 	rig_expect("31#3 write_reply status=2 file=7 block=1 asked=1.2 durable=0.0 closed=0 seal=0 "
-	           "space=0\n");
+	           "space=0 pages=0\n");
 	rig_run();
 	/* The write of epoch 1 became durable, but its ack does not leave; the seal sees it. */
 	rig_expect("31#1 write_reply status=2 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#2 seal_reply status=0 file=7 epoch=2 seal=2 closed=0 blocks=1 complete=1\n");
 }
 
@@ -27,11 +27,11 @@ Test(replica_seal, is_durable_without_any_block)
 	rig_reopen(true);
 	rig_write(0, VERSION_NONE, ver(4, 1), 0, 1, 'a');
 	rig_expect("31#2 write_reply status=2 file=7 block=0 asked=4.1 durable=0.0 closed=0 seal=5 "
-	           "space=0\n");
+	           "space=0 pages=0\n");
 	rig_write(0, VERSION_NONE, ver(5, 1), 0, 1, 'a');
 	rig_run();
 	rig_expect("31#3 write_reply status=0 file=7 block=0 asked=5.1 durable=5.1 closed=0 seal=5 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 Test(replica_seal, refuses_lower_epochs_and_names_the_one_it_met)
@@ -68,7 +68,7 @@ Test(replica_seal, repeated_while_it_waits_is_answered_once)
 	rig_seal(2);
 	rig_run();
 	rig_expect("31#1 write_reply status=2 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#3 seal_reply status=0 file=7 epoch=2 seal=2 closed=0 blocks=1 complete=1\n");
 }
 
@@ -79,9 +79,9 @@ Test(replica_seal, is_raised_by_a_write)
 	rig_write(0, ver(1, 1), ver(3, 1), 0, 1, 'b');
 	rig_run();
 	rig_expect("31#1 write_reply status=2 file=7 block=0 asked=1.1 durable=3.1 closed=0 seal=3 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#2 write_reply status=0 file=7 block=0 asked=3.1 durable=3.1 closed=0 seal=3 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_reopen(true);
 	rig_seal(2);
 	rig_expect("31#3 seal_reply status=2 file=7 epoch=2 seal=3 closed=0 blocks=0 complete=0\n");

@@ -10,7 +10,7 @@ Test(replica_write, is_acknowledged_only_when_durable)
 	rig_expect("");
 	rig_run();
 	rig_expect("31#1 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_reopen(true);
 	rig_read(1, 0, 0, 1, ver(1, 1));
 	rig_run();
@@ -37,10 +37,10 @@ Test(replica_write, reports_a_gap_with_what_is_durable)
 	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
 	rig_run();
 	rig_expect("31#1 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_write(0, ver(1, 2), ver(1, 3), 0, 1, 'c');
 	rig_expect("31#2 write_reply status=3 file=7 block=0 asked=1.3 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 /* A5: nobody repairs a replica that is ahead. */
@@ -51,17 +51,17 @@ Test(replica_write, says_ahead_when_the_predecessor_is_older)
 	rig_run();
 	/* One commit made both durable: the first ack says so. */
 	rig_expect("31#1 write_reply status=0 file=7 block=0 asked=1.1 durable=1.2 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#2 write_reply status=0 file=7 block=0 asked=1.2 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_write(0, ver(1, 1), ver(2, 1), 0, 1, 'c');
 	rig_expect("31#3 write_reply status=4 file=7 block=0 asked=2.1 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	/* It changed nothing: epoch 1 goes on. */
 	rig_write(0, ver(1, 2), ver(1, 3), 0, 1, 'd');
 	rig_run();
 	rig_expect("31#4 write_reply status=0 file=7 block=0 asked=1.3 durable=1.3 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 /* A6c: a repeat is answered with what is durable, when it is; the newest request id gets it. */
@@ -72,14 +72,14 @@ Test(replica_write, answers_a_repeat_only_when_durable)
 	rig_expect("");
 	rig_run();
 	rig_expect("31#2 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
 	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
 	rig_expect("31#4 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_run();
 	rig_expect("31#3 write_reply status=0 file=7 block=0 asked=1.2 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	struct replica_stats stats;
 
 	replica_get_stats(rig.replica, &stats);
@@ -95,7 +95,7 @@ Test(replica_write, that_was_not_durable_can_be_sent_again_after_a_crash)
 	rig_run();
 	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
 	rig_expect("31#1 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 	rig_reopen(true);
 	rig_read(1, 0, 0, 1, at);
 	rig_run();
@@ -105,7 +105,7 @@ Test(replica_write, that_was_not_durable_can_be_sent_again_after_a_crash)
 	rig_write(0, ver(1, 1), ver(1, 2), 0, 1, 'b');
 	rig_run();
 	rig_expect("31#4 write_reply status=0 file=7 block=0 asked=1.2 durable=1.2 closed=0 seal=1 "
-	           "space=0\n");
+	           "space=0 pages=1\n");
 }
 
 Test(replica_write, merges_part_of_a_page_into_what_is_there)
@@ -145,7 +145,7 @@ Test(replica_write, is_waited_for_by_a_read_that_names_it)
 	           "present=[0] sums=[0]\n");
 	rig_run();
 	rig_expect("31#1 write_reply status=0 file=7 block=0 asked=1.1 durable=1.1 closed=0 seal=1 "
-	           "space=0\n"
+	           "space=0 pages=1\n"
 	           "31#2 read_reply status=0 file=7 block=0 off=0 len=4096 version=1.1 closed=0 seal=1 "
 	           "present=[1] sums=[8] payload=4096\n");
 }
@@ -157,9 +157,9 @@ Test(replica_write, of_the_attribute_record_takes_one_page)
 	rig_write(BLOCK_ATTR, ver(1, 1), ver(1, 2), 1, 1, 'a');
 	rig_run();
 	rig_expect("31#2 write_reply status=13 file=7 block=18446744073709551615 asked=1.2 durable=0.0 "
-	           "closed=0 seal=0 space=0\n"
+	           "closed=0 seal=0 space=0 pages=0\n"
 	           "31#1 write_reply status=0 file=7 block=18446744073709551615 asked=1.1 durable=1.1 "
-	           "closed=0 seal=1 space=0\n");
+	           "closed=0 seal=1 space=0 pages=1\n");
 }
 
 /* The planted bug of A6 does what it says: a repeat is acknowledged before it is durable. */
