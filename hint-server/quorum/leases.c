@@ -225,6 +225,17 @@ static bool clear_exclusive(struct hint *h, struct ilease *il, session_id_t hold
 	return false;
 }
 
+/* Does `claim` wait for the exclusive lease of this very session? The holder cannot give the lease
+ * back before its own writes are done, and one of these may wait for a change of the inode, to
+ * take setuid away: such a change goes first. There is an end to them, for the holder is recalled. */
+static bool waits_for(const struct request *claim, uint64_t ino, session_id_t session)
+{
+	for (unsigned i = 0; i < claim->touches; i++)
+		if (claim->touch[i].ino == ino && claim->touch[i].holder == session)
+			return true;
+	return false;
+}
+
 static bool clear_touch(struct hint *h, struct request *r, unsigned i)
 {
 	const struct catalog_touch *t = &r->touch[i];
@@ -233,7 +244,8 @@ static bool clear_touch(struct hint *h, struct request *r, unsigned i)
 	bool lease = r->m.type == MSG_TYPE_op_lease;
 	bool clear = true;
 
-	if (il->claim && il->claim != r && il->claim->arrival < r->arrival)
+	if (il->claim && il->claim != r && il->claim->arrival < r->arrival &&
+	    !waits_for(il->claim, t->ino, mine))
 		return false;
 	if (lease && il->changes)
 		return false;

@@ -15,6 +15,7 @@ import os
 import stat
 import struct
 import sys
+import time
 import traceback
 
 from cluster import Cluster, Failure, main_guard, run, wait_for
@@ -376,6 +377,49 @@ def suid(a, b):
     expect("bytes", read(f"{a}/f"), b"xy")
 
 
+def suid_recall(a, b):
+    """A write that takes setuid away while its file is recalled: the recall waits for the page that
+    the write (of a part of one that is not cached) holds, so the write must not wait for it."""
+    write(f"{a}/f", pattern(PAGE))
+    os.chmod(f"{a}/f", 0o4777)
+    go, told = os.pipe(), os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        os.close(go[1])
+        suid_writer(f"{a}/f", go[0], told[1])
+    os.close(go[0])
+    os.close(told[1])
+    longest = 0
+    with Opened(f"{b}/f", os.O_RDWR) as fd:
+        for i in range(150):
+            os.write(go[1], struct.pack("d", 0))
+            expect("the writer's answer", len(os.read(told[0], 8)), 8)  # the file is held by a now
+            os.chmod(f"{a}/f", 0o4777)
+            os.write(go[1], struct.pack("d", i % 30 * 50e-6))
+            os.pwrite(fd, b"y" * 100, 10)
+            longest = max(longest, struct.unpack("d", os.read(told[0], 8) or bytes(8))[0])
+            expect("setuid after a write", os.stat(f"{b}/f").st_mode & 0o4000, 0)
+    os.close(go[1])
+    expect("the writer's end", os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]), 0)
+    expect(f"the longest of the writes ({longest:.2f} s) under 2 s", longest < 2, True)
+
+
+def suid_writer(path, go, told):
+    """Writes as an ordinary user after each pause it is told, and tells how long the write took."""
+    try:
+        os.setresgid(1000, 1000, 1000)
+        os.setresuid(1000, 1000, 1000)
+        fd = os.open(path, os.O_RDWR)
+        while len(pause := os.read(go, 8)) == 8:
+            time.sleep(struct.unpack("d", pause)[0])
+            began = time.monotonic()
+            os.pwrite(fd, b"x" * 100, 10)
+            os.write(told, struct.pack("d", time.monotonic() - began))
+        os._exit(0)
+    except OSError as e:
+        os._exit(e.errno)
+
+
 def xattrs(a, b):
     write(f"{a}/f", b"x")
     os.setxattr(f"{a}/f", "user.one", b"value")
@@ -567,7 +611,7 @@ def stored_tools(a, b):
 
 CALLS = [open_excl, open_errors, open_trunc, open_append, open_direct, open_sync, fsync, read_write_ends,
          mmap_shared, truncate, rename, rename_flags, link, symlink, unlink_open, directories, readdir,
-         attributes, suid, xattrs, statfs, locks_posix, locks_ofd, locks_flock, fallocate_modes,
+         attributes, suid, suid_recall, xattrs, statfs, locks_posix, locks_ofd, locks_flock, fallocate_modes,
          seek_data_hole, stored, stored_tools]
 
 

@@ -316,6 +316,27 @@ Test(leases, a_writer_is_recalled_and_gives_back)
 	cr_assert_eq(g.client[1].reply.r_lease.recover, 0);
 }
 
+/* Its writes may need the change before it can give the lease back. */
+Test(leases, the_holder_changes_its_file_ahead_of_who_waits_for_it)
+{
+	struct msg m = {.type = MSG_TYPE_op_setattr};
+	uint64_t ino;
+
+	start_with_file(&ino);
+	cr_assert_eq(take_lease(0, ino, LEASE_EXCLUSIVE, NSEC_SEC)->granted, LEASE_EXCLUSIVE);
+	send_lease(1, ino, LEASE_EXCLUSIVE);
+	rig_run(&g, 500 * NSEC_MSEC);
+	m.op_setattr.ino = ino;
+	m.op_setattr.valid = SETATTR_MODE;
+	m.op_setattr.mode = 0600;
+	cr_assert_not_null(rig_call(&g, 0, &m, NSEC_SEC));
+	cr_assert_eq(g.client[0].reply.r_inode.status, STATUS_OK);
+	cr_assert_not(rig_replied(&g, 1));
+	/* Others wait for their turn. */
+	m.op_setattr.mode = 0640;
+	cr_assert_null(rig_call(&g, 2, &m, NSEC_SEC));
+}
+
 Test(leases, readers_share_and_a_writer_recalls_them)
 {
 	uint64_t ino;
