@@ -1,8 +1,8 @@
 /* Files through io_uring (Linux), O_DIRECT where the file system has it.
  *
  * Requests gather in the submission queue and go to the kernel in one system call when
- * disk_uring_flush() is called: once per loop iteration, by disk_uring_uv.c. Completions arrive on an
- * eventfd; disk_uring_poll() delivers them. One owner thread. */
+ * disk_uring_flush() is called: once per loop iteration, by disk_uring_uv.c. The ring's descriptor is
+ * readable while completions wait; disk_uring_poll() delivers them. One owner thread. */
 #pragma once
 
 #include "common/disk/disk.h"
@@ -18,7 +18,7 @@ void disk_uring_close(struct disk *d);
  * Synchronous, for formatting; a multiple of 1 MiB. */
 MUST_CHECK int disk_uring_fill(struct disk *d, const char *name, uint64_t bytes);
 int disk_uring_fd(const struct disk *d); /* readable when completions wait */
-/* Answers what is complete, and NOPs. Reads the eventfd. */
+/* Answers what is complete. */
 void disk_uring_poll(struct disk *d);
 /* Answers NOPs and hands what was submitted to the kernel. */
 void disk_uring_flush(struct disk *d);

@@ -9,7 +9,6 @@
 #include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -27,7 +26,6 @@ struct disk_uring {
 	struct disk base;
 	struct io_uring ring;
 	int dir;
-	int event;
 	unsigned inflight;
 	unsigned queued;           /* in the submission queue, not yet handed over */
 	struct list nops, waiting;
@@ -302,6 +300,19 @@ static void answer_nops(struct disk_uring *d)
 	}
 }
 
+/* A completion of nothing, so that the loop comes round again at once. With a full queue others come. */
+static void wake(struct disk_uring *d)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&d->ring);
+
+	if (!sqe)
+		return;
+	io_uring_prep_nop(sqe);
+	io_uring_sqe_set_data(sqe, NULL);
+	d->queued++;
+	hand_over(d);
+}
+
 void disk_uring_flush(struct disk *base)
 {
 	struct disk_uring *d = self(base);
@@ -309,7 +320,7 @@ void disk_uring_flush(struct disk *base)
 	answer_nops(d);
 	hand_over(d);
 	if (d->nops.first)
-		(void)eventfd_write(d->event, 1); /* come round again at once */
+		wake(d);
 }
 
 static int result_of(const struct disk_req *r, int res)
@@ -333,6 +344,8 @@ static bool reap(struct disk_uring *d, bool tell)
 	res = cqe->res;
 	io_uring_cqe_seen(&d->ring, cqe);
 	d->inflight--;
+	if (!r)
+		return true; /* wake()'s */
 	mem_free(pending(r)->many);
 	r->result = result_of(r, res);
 	if (tell)
@@ -343,9 +356,7 @@ static bool reap(struct disk_uring *d, bool tell)
 void disk_uring_poll(struct disk *base)
 {
 	struct disk_uring *d = self(base);
-	eventfd_t n;
 
-	(void)eventfd_read(d->event, &n);
 	while (reap(d, true))
 		;
 }
@@ -400,24 +411,12 @@ int disk_uring_open(struct disk **out, const char *dir)
 		rc = -errno;
 		goto out_free;
 	}
-	d->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (d->event < 0) {
-		rc = -errno;
-		goto out_dir;
-	}
 	rc = io_uring_queue_init(DISK_URING_DEPTH_MAX, &d->ring, 0);
 	if (rc < 0)
-		goto out_event;
-	rc = io_uring_register_eventfd(&d->ring, d->event);
-	if (rc < 0)
-		goto out_ring;
+		goto out_dir;
 	*out = &d->base;
 	return 0;
 
-out_ring:
-	io_uring_queue_exit(&d->ring);
-out_event:
-	close(d->event);
 out_dir:
 	close(d->dir);
 out_free:
@@ -431,12 +430,11 @@ void disk_uring_close(struct disk *base)
 
 	uring_abandon(base);
 	io_uring_queue_exit(&d->ring);
-	close(d->event);
 	close(d->dir);
 	mem_free(d);
 }
 
 int disk_uring_fd(const struct disk *base)
 {
-	return container_of(base, const struct disk_uring, base)->event;
+	return container_of(base, const struct disk_uring, base)->ring.ring_fd;
 }
