@@ -146,6 +146,9 @@ void reply_statfs(struct call *c);
 void reply_lock(struct call *c);
 void reply_seek(struct call *c);
 void reply_dirents(struct call *c);
+void reply_dirents_plus(struct call *c);
+struct stat stat_of(const struct msg_r_inode *a);
+double seconds(nsec_t ns);
 
 /* call_sys.c, on the loop. */
 void call_close_handle(struct fs *fs, uint64_t ino, uint64_t handle);

@@ -228,6 +228,19 @@ static void op_readdir(fuse_req_t fuse, fuse_ino_t dir, size_t size, off_t off,
 	call_post(c, reply_dirents);
 }
 
+static void op_readdirplus(fuse_req_t fuse, fuse_ino_t dir, size_t size, off_t off,
+                           struct fuse_file_info *fi)
+{
+	struct call *c = call_new(fuse, VOL_READDIR, dir, 0);
+
+	(void)fi;
+	c->room = MIN(size, (size_t)FS_REQUEST_BYTES_MAX);
+	c->req.flags = VOL_F_PLUS;
+	c->req.off = (uint64_t)off;
+	c->req.len = c->room;
+	call_post(c, reply_dirents_plus);
+}
+
 static void op_statfs(fuse_req_t fuse, fuse_ino_t ino)
 {
 	call_post(call_new(fuse, VOL_STATFS, ino, 0), reply_statfs);
@@ -285,6 +298,7 @@ void fs_fill_ops(struct fuse_lowlevel_ops *ops)
 	ops->releasedir = op_releasedir;
 	ops->fsyncdir = op_fsyncdir;
 	ops->readdir = op_readdir;
+	ops->readdirplus = op_readdirplus;
 	ops->statfs = op_statfs;
 	ops->setxattr = op_setxattr;
 	ops->getxattr = op_getxattr;

@@ -15,7 +15,7 @@ static struct timespec timespec_of(uint64_t ns)
 	return (struct timespec){.tv_sec = (time_t)(ns / NSEC_SEC), .tv_nsec = (long)(ns % NSEC_SEC)};
 }
 
-static struct stat stat_of(const struct msg_r_inode *a)
+struct stat stat_of(const struct msg_r_inode *a)
 {
 	struct stat st = {
 		.st_ino = a->ino,
@@ -36,7 +36,7 @@ static struct stat stat_of(const struct msg_r_inode *a)
 	return st;
 }
 
-static double seconds(nsec_t ns)
+double seconds(nsec_t ns)
 {
 	return ns <= 0 ? 0 : (double)ns / (double)NSEC_SEC;
 }

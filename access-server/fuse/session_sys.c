@@ -73,7 +73,7 @@ static void op_init(void *ctx, struct fuse_conn_info *conn)
 	conn->congestion_threshold = 192;
 	/* The kernel's own write cache trusts its own size and times: not with several writers. */
 	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-	                          FUSE_CAP_HANDLE_KILLPRIV);
+	                          FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_READDIRPLUS_AUTO);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA |
 	                               FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
 	                               FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);

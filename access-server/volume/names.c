@@ -22,6 +22,7 @@ static void op_free(struct name_op *op)
 {
 	timer_stop(op->v, &op->timer);
 	op_unpin(op);
+	mem_free(op->records);
 	DL_DELETE(names_of(op->v)->ops, op);
 	mem_free(op);
 }
@@ -266,8 +267,15 @@ nsec_t names_entry_valid(struct volume *v, const struct node *dir)
 
 void names_tell_entry(struct volume *v, struct vol_req *req, struct item *i)
 {
-	req->entry_valid = names_entry_valid(v, i->node);
-	i->kernel_until = MAX(i->kernel_until, v->now + req->entry_valid);
+	req->entry_valid = names_note_told(v, i);
+}
+
+nsec_t names_note_told(struct volume *v, struct item *i)
+{
+	nsec_t valid = names_entry_valid(v, i->node);
+
+	i->kernel_until = MAX(i->kernel_until, v->now + valid);
+	return valid;
 }
 
 bool node_usable(struct volume *v, const struct node *n)

@@ -134,6 +134,8 @@ struct name_op {
 	struct msg ask;
 	void (*answer)(struct name_op *op, const struct msg *m); /* m: status OK or not, type checked */
 	struct vol_req sync;         /* RENAME: the flush before it */
+	uint8_t *records;            /* READDIR with attributes: those to be given */
+	uint32_t records_bytes;
 	struct span name, new_name;  /* copies in `text`: they outlive the request */
 	uint8_t text[];
 };
@@ -158,6 +160,7 @@ nsec_t names_entry_valid(struct volume *v, const struct node *dir);
 void names_note_contended(struct volume *v, uint64_t ino);
 /* Notes that the kernel is told of the entry, so that a recall knows what to drop. */
 void names_tell_entry(struct volume *v, struct vol_req *req, struct item *i);
+nsec_t names_note_told(struct volume *v, struct item *i); /* the same; how long it is good */
 void names_give_bytes(struct vol_req *req, struct span bytes);
 
 /* --- names_query.c, names_dirents.c, names_xattr.c, names_change.c --- */
@@ -165,6 +168,11 @@ void names_lookup(struct volume *v, struct vol_req *req);
 void names_readlink(struct volume *v, struct vol_req *req);
 void names_statfs(struct volume *v, struct vol_req *req);
 void names_readdir(struct volume *v, struct vol_req *req);
+uint32_t dirent_bytes(const uint8_t *p, uint32_t left); /* of the record there; 0: none */
+/* names_plus.c: ends the request with the records and the attributes that are cached; those missing
+ * are asked for once. Takes over `op` (NULL: none yet). */
+void names_give_plus(struct volume *v, struct vol_req *req, struct name_op *op, const uint8_t *p,
+                     uint32_t left);
 void names_getxattr(struct volume *v, struct vol_req *req);
 void names_listxattr(struct volume *v, struct vol_req *req);
 void names_setxattr(struct volume *v, struct vol_req *req);

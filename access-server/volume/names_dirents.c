@@ -8,7 +8,7 @@
 #define COOKIE_AT 8   /* in a record: u64 ino, u64 next cookie, u32 type, u16 name length, name */
 #define LENGTH_AT 20
 
-static uint32_t record_bytes(const uint8_t *p, uint32_t left)
+uint32_t dirent_bytes(const uint8_t *p, uint32_t left)
 {
 	uint32_t n;
 
@@ -33,7 +33,7 @@ static bool page_offset(const struct item *page, uint64_t cookie, uint32_t *off)
 		*off = 0;
 		return true;
 	}
-	while ((n = record_bytes(page->value + at, page->bytes - at)) != 0) {
+	while ((n = dirent_bytes(page->value + at, page->bytes - at)) != 0) {
 		uint64_t next = get_u64le(page->value + at + COOKIE_AT);
 
 		at += n;
@@ -61,7 +61,7 @@ static int give(struct vol_req *req, const uint8_t *p, uint32_t left)
 {
 	uint32_t at = 0, n;
 
-	while ((n = record_bytes(p + at, left - at)) != 0 && at + n <= req->len)
+	while ((n = dirent_bytes(p + at, left - at)) != 0 && at + n <= req->len)
 		at += n;
 	if (at == 0 && left)
 		return -EINVAL; /* as getdents(2) for a buffer that is too small */
@@ -90,7 +90,10 @@ static void on_readdir(struct name_op *op, const struct msg *m)
 		page = item_put(op->v, op->dir, ITEM_DIRENTS, page_key(cookie), r->bytes);
 		page->next_cookie = r->next;
 	}
-	op_end(op, give(op->req, r->bytes.p, r->bytes.len));
+	if (op->req->flags & VOL_F_PLUS)
+		names_give_plus(op->v, op->req, op, r->bytes.p, r->bytes.len);
+	else
+		op_end(op, give(op->req, r->bytes.p, r->bytes.len));
 }
 
 void names_readdir(struct volume *v, struct vol_req *req)
@@ -107,6 +110,10 @@ void names_readdir(struct volume *v, struct vol_req *req)
 		page = find_page(n, req->off, &off);
 	if (page) {
 		item_use(v, page);
+		if (req->flags & VOL_F_PLUS) {
+			names_give_plus(v, req, NULL, page->value + off, page->bytes - off);
+			return;
+		}
 		vol_complete(v, req, give(req, page->value + off, page->bytes - off));
 		return;
 	}

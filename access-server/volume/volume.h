@@ -78,6 +78,7 @@ enum vol_flags {
 	VOL_F_TRUNC = 2048,     /* OPEN */
 	VOL_F_KILL_SUID = 4096, /* WRITE, SETATTR size: clear setuid/setgid */
 	VOL_F_READ_ONLY = 8192, /* OPEN, CREATE: nothing can be written through the handle */
+	VOL_F_PLUS = 16384,     /* READDIR: with attributes */
 };
 
 enum vol_attr_valid { /* SETATTR; the first six are enum setattr_valid */
@@ -127,6 +128,12 @@ struct vol_req {
 /* READDIR output records, each: u64 ino, u64 next cookie, u32 type (mode bits), u16 name length,
  * name. r_dirents on the wire has the same form. */
 #define DIRENT_HEAD_BYTES 22
+/* READDIR with VOL_F_PLUS: behind each record. `len` counts what the kernel needs for an entry. */
+struct vol_dirent_plus {
+	struct msg_r_inode attr; /* ino 0: unknown; else the kernel is told, as by a LOOKUP */
+	nsec_t attr_valid, entry_valid;
+};
+#define DIRENT_KERNEL_BYTES(name_len) (152 + ALIGN_UP((name_len), 8))
 
 struct volume *vol_new(struct env *env, struct session *session, const struct volume_config *c,
                        const struct volume_ops *ops, void *ctx);

@@ -135,6 +135,7 @@ enum status {
 	M(q_repair, 89, MSG_INO) /* a file above ino that wants repair: -> r_inode, NOT_FOUND */ \
 	M(q_statfs, 90, MSG_OP) /* -> r_statfs */ \
 	M(q_stale, 91, MSG_INO) /* -> r_bytes: stale runs (stale.h) */ \
+	M(q_inodes, 92, MSG_INOS) /* -> r_bytes: per inode that may be cached u16 length, r_inode body */ \
 	/* --- catalog: changes (logged) --- */ \
 	M(op_session, 100, MSG_OP_SESSION) /* -> r_session */ \
 	M(op_session_end, 101, MSG_OP_SESSION_END) /* leader only */ \
@@ -339,6 +340,7 @@ enum inode_state {
 };
 
 #define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */
+#define Q_INODES_MAX 1024 /* asked for at once */
 #define LIST_ENTRY_BYTES 37 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags, u32 pages stored */
 enum list_flags { LIST_HOLES = 1 };
 

@@ -1,5 +1,6 @@
 /* Questions, answered by the leader after the read index (trap A14: followers answer none). The
  * answer brings a shared lease where nothing stands against it, so the next one is not asked. */
+#include "common/base/bytes.h"
 #include "common/base/mem.h"
 #include "common/base/trace.h"
 #include "hint-server/quorum/hint_private.h"
@@ -51,6 +52,43 @@ static void grant_dirents(struct hint *h, struct request *r, struct msg_r_dirent
 	if (d->status == STATUS_OK && lease_may_grant(h, s, r->m.q_readdir.dir) &&
 	    lease_grant(h, s, r->m.q_readdir.dir, RECALL_META))
 		d->meta = 1;
+}
+
+/* --- q_inodes: attributes of a directory's entries, those that come with a lease --- */
+
+static bool inode_leased(struct hint *h, struct request *r, uint64_t ino, struct msg *out)
+{
+	struct msg q = r->m;
+
+	q.type = MSG_TYPE_q_inode;
+	q.q_inode.ino = ino;
+	if (catalog_query(h->catalog, &q, &h->scratch) || h->scratch.m.r_inode.status != STATUS_OK)
+		return false;
+	*out = (struct msg){.type = MSG_TYPE_r_inode, .r_inode = h->scratch.m.r_inode};
+	grant_inode(h, r, &out->r_inode);
+	return out->r_inode.meta;
+}
+
+static void answer_inodes(struct hint *h, struct request *r)
+{
+	const struct span inos = r->m.q_inodes.inos;
+	struct msg reply = {.type = MSG_TYPE_r_bytes}, one = {.type = MSG_TYPE_r_inode};
+	size_t each = 2 + msg_body_bytes(&one);
+	uint32_t n = MIN(inos.len / 8, (uint32_t)Q_INODES_MAX), used = 0;
+	uint8_t *p = mem_new(n * each + 1);
+
+	for (uint32_t k = 0; k < n; k++) {
+		if (!inode_leased(h, r, get_u64le(inos.p + 8 * k), &one))
+			continue;
+		put_u16le(p + used, (uint16_t)(each - 2));
+		msg_encode_body(&one, p + used + 2);
+		used += (uint32_t)each;
+	}
+	reply.r_bytes = (struct msg_r_bytes){.status = STATUS_OK, .session = r->m.q_inodes.session,
+	                                     .slot = r->m.q_inodes.slot, .seq = r->m.q_inodes.seq,
+	                                     .bytes = {p, used}};
+	request_finish(h, r, &reply);
+	mem_free(p);
 }
 
 /* --- attributes of a file that somebody writes (trap B10) --- */
@@ -217,6 +255,10 @@ bool query_run(struct hint *h, struct request *r)
 	}
 	if (r->m.type == MSG_TYPE_q_repair) {
 		answer_repair(h, r);
+		return true;
+	}
+	if (r->m.type == MSG_TYPE_q_inodes) {
+		answer_inodes(h, r);
 		return true;
 	}
 	rc = catalog_query(h->catalog, &r->m, &h->scratch);

@@ -23,7 +23,7 @@ bool requests_is_change(unsigned type)
 
 bool requests_is_query(unsigned type)
 {
-	return type >= MSG_TYPE_q_lookup && type <= MSG_TYPE_q_stale;
+	return type >= MSG_TYPE_q_lookup && type <= MSG_TYPE_q_inodes;
 }
 
 /* Every op and query begins with OP_FIELDS. */

@@ -348,6 +348,30 @@ def readdir(a, b):
     expect("what stayed is there", set(sorted(names - some)[700:]) <= set(rest), True)
 
 
+def readdir_attributes(a, b):
+    """A listing that brings attributes (ls -l) tells those of now, whoever changed them last."""
+    size = {f"{i:03d}": i * 10 for i in range(100)}
+
+    def listed(d):
+        lines = [line.split() for line in run(["ls", "-l", d]).splitlines()[1:]]
+        return {line[8]: int(line[4]) for line in lines}
+    for n, s in size.items():
+        write(f"{a}/{n}", bytes(s))
+    os.mkdir(f"{a}/sub")
+    for round in range(4):
+        for d in (a, b, b, a):
+            expect(f"sizes in round {round}", {n: s for n, s in listed(d).items() if n != "sub"}, size)
+        changer = (a, b)[round % 2]
+        for i in range(round, 100, 7):
+            if f"{i:03d}" in size:
+                os.truncate(f"{changer}/{i:03d}", 5000 + round)
+                size[f"{i:03d}"] = 5000 + round
+        os.unlink(f"{changer}/{round + 90:03d}")
+        del size[f"{round + 90:03d}"]
+        os.rename(f"{changer}/{round + 50:03d}", f"{changer}/new{round}")
+        size[f"new{round}"] = size.pop(f"{round + 50:03d}")
+
+
 # --- attributes ---
 
 def attributes(a, b):
@@ -610,7 +634,7 @@ def stored_tools(a, b):
 
 
 CALLS = [open_excl, open_errors, open_trunc, open_append, open_direct, open_sync, fsync, read_write_ends,
-         mmap_shared, truncate, rename, rename_flags, link, symlink, unlink_open, directories, readdir,
+         mmap_shared, truncate, rename, rename_flags, link, symlink, unlink_open, directories, readdir, readdir_attributes,
          attributes, suid, suid_recall, xattrs, statfs, locks_posix, locks_ofd, locks_flock, fallocate_modes,
          seek_data_hole, stored, stored_tools]
 

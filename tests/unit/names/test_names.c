@@ -416,6 +416,42 @@ Test(names, one_page_serves_many_small_readdirs)
 	       "done readdir: 23 bytes\n");
 }
 
+static uint32_t put_inode(uint8_t *p, uint64_t ino)
+{
+	struct msg m = {.type = MSG_TYPE_r_inode};
+	size_t len = msg_body_bytes(&m);
+
+	m.r_inode.ino = ino;
+	m.r_inode.mode = S_IFDIR | 0755;
+	m.r_inode.meta = 1;
+	put_u16le(p, (uint16_t)len);
+	msg_encode_body(&m, p + 2);
+	return 2 + (uint32_t)len;
+}
+
+/* One question for all entries; those that the leader gave no lease on are asked for again. */
+Test(names, a_listing_with_attributes_asks_once_for_all_that_are_not_cached)
+{
+	uint8_t page[100], inodes[1000];
+	uint32_t n;
+
+	readdir_plus(1, 0, 4096);
+	answer_bytes(MSG_TYPE_q_readdir, STATUS_OK, page, three_records(page), true, 0);
+	n = put_inode(inodes, 11);
+	n += put_inode(inodes + n, 12);
+	answer_bytes(MSG_TYPE_q_inodes, STATUS_OK, inodes, n, false, 0);
+	settle();
+	lookup(1, "b"); /* the listing brought it */
+	readdir_plus(1, 0, 4096);
+	answer_bytes(MSG_TYPE_q_inodes, STATUS_OK, inodes, 0, false, 0);
+	settle();
+	readdir_plus(1, 0, 160); /* room for one, and that is cached */
+	w.len = 0;
+	settle();
+	cr_assert_null(find_asked(MSG_TYPE_q_inodes));
+	cr_assert_null(find_asked(MSG_TYPE_q_lookup));
+}
+
 Test(names, a_page_that_is_not_the_last_is_followed_by_another)
 {
 	uint8_t page[100];

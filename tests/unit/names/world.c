@@ -87,6 +87,9 @@ static void print_sent(const struct msg *m)
 	case MSG_TYPE_q_readdir:
 		say("ask readdir %" PRIu64 " cookie %" PRIu64, m->q_readdir.dir, m->q_readdir.cookie);
 		break;
+	case MSG_TYPE_q_inodes:
+		say("ask inodes %u", m->q_inodes.inos.len / 8);
+		break;
 	case MSG_TYPE_op_lock:
 		say("ask lock %" PRIu64 " owner %" PRIu64 " type %u [%" PRIu64 ",%" PRIu64 "]",
 		    m->op_lock.ino, m->op_lock.owner, m->op_lock.type, m->op_lock.start,
@@ -441,6 +444,16 @@ struct vol_req *readdir(uint64_t dir, uint64_t cookie, uint64_t len)
 {
 	struct vol_req *r = req_new(VOL_READDIR, dir);
 
+	r->off = cookie;
+	r->len = len;
+	return go(r);
+}
+
+struct vol_req *readdir_plus(uint64_t dir, uint64_t cookie, uint64_t len)
+{
+	struct vol_req *r = req_new(VOL_READDIR, dir);
+
+	r->flags = VOL_F_PLUS;
 	r->off = cookie;
 	r->len = len;
 	return go(r);

@@ -68,6 +68,7 @@ struct vol_req *renamed(uint64_t dir, const char *name, uint64_t new_dir, const 
                         uint32_t flags);
 struct vol_req *linked(uint64_t ino, uint64_t dir, const char *name);
 struct vol_req *readdir(uint64_t dir, uint64_t cookie, uint64_t len);
+struct vol_req *readdir_plus(uint64_t dir, uint64_t cookie, uint64_t len);
 #define LOCKED_INO 9
 struct vol_req *locked(enum vol_op op, uint64_t handle, uint64_t owner, uint8_t type, uint64_t start,
                        uint64_t end, unsigned flags);
