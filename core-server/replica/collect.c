@@ -95,6 +95,8 @@ static void take_next_batch(struct replica *r, nsec_t now)
 		r->collect.asked[r->collect.n_asked++] = r->collect.after;
 	}
 	r->collect.due = now + (r->collect.after == 0 ? COLLECT_PAUSE : COLLECT_EVERY);
+	if (r->collect.after == 0 && replica_has_bug(r, REPLICA_BUG_WALKS_ONCE))
+		r->collect.due = NSEC_NEVER;
 }
 
 nsec_t collect_tick(struct replica *r, nsec_t now)

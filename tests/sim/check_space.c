@@ -11,13 +11,14 @@
 static unsigned full_sites(const struct client *cl, const struct hist_file *f)
 {
 	const struct cluster *c = cl->c;
+	bool known = f->ino == cl->req.ino; /* else it is one of names, which may be anywhere */
 	uint64_t sites = 0;
 
 	for (unsigned i = 0; i < c->nodes; i++) {
 		const struct node *n = &c->node[i];
 		bool ours = n->site == f->site[0] || n->site == f->site[1] || n->site == f->site[2];
 
-		if (n->kind == SERVER_CORE && ours && n->full_until &&
+		if (n->kind == SERVER_CORE && (ours || !known) && n->full_until &&
 		    n->full_until > cl->begun - BELIEF_MAX)
 			sites |= 1ULL << n->site;
 	}

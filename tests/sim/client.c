@@ -127,6 +127,7 @@ static void on_done(struct vol_req *req)
 {
 	struct client *cl = container_of(req, struct client, req);
 	struct world *w = &cl->c->w;
+	struct iobuf *given = cl->data, *got = req->out.buf;
 
 	if (cl->dead)
 		return;
@@ -141,11 +142,10 @@ static void on_done(struct vol_req *req)
 		world_fail(w, "client %u: op %d gives %d: neither 0 nor a negative errno", cl->id,
 		           (int)req->op, req->rc);
 	check_space(cl);
+	cl->data = NULL; /* of what may follow at once */
 	cl->after(cl);
-	iobuf_put(req->out.buf);
-	iobuf_put(cl->data);
-	cl->data = NULL;
-	req->out.buf = NULL;
+	iobuf_put(given);
+	iobuf_put(got);
 }
 
 void client_submit(struct client *cl, void (*after)(struct client *cl))

@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#include "common/base/mem.h"
+
 static const char *const names[CLIENT_NAMES_N] = {"a", "b", "c", "d"};
 
 static uint64_t *unknown_since(struct client *cl)
@@ -29,15 +31,26 @@ static void name_closed(struct client *cl)
 	cl->next(cl);
 }
 
-static void close_new(struct client *cl)
+/* Files of names have a page with something in it, so that their deletion frees something. Nobody reads
+ * it, and it may well fail. */
+static void written_new(struct client *cl)
 {
-	uint64_t handle = cl->req.out_handle, ino = cl->req.attr.ino;
+	struct vol_req close = {.op = VOL_CLOSE, .ino = cl->req.ino, .handle = cl->req.handle};
 
-	memset(&cl->req, 0, sizeof(cl->req));
-	cl->req.op = VOL_CLOSE;
-	cl->req.ino = ino;
-	cl->req.handle = handle;
+	cl->req = close;
 	client_submit(cl, name_closed);
+}
+
+static void write_new(struct client *cl)
+{
+	struct vol_req write = {.op = VOL_WRITE, .ino = cl->req.attr.ino, .handle = cl->req.out_handle,
+	                        .len = PAGE_BYTES};
+
+	cl->data = iobuf_new_reserve(PAGE_BYTES);
+	memset(cl->data->data, 'n', PAGE_BYTES);
+	write.data = (struct slice){cl->data, 0, PAGE_BYTES};
+	cl->req = write;
+	client_submit(cl, written_new);
 }
 
 static void name_done(struct client *cl)
@@ -61,7 +74,7 @@ static void name_done(struct client *cl)
 		*unknown_since(cl) = 0;
 	}
 	if (op->type == NAME_CREATE && cl->rc == 0 && cl->req.out_handle)
-		close_new(cl);
+		write_new(cl);
 	else
 		cl->next(cl);
 }

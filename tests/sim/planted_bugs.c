@@ -26,6 +26,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_REPLICA(REPLICA_BUG_SERVES_FENCED), BY_SCENARIO("a10-fenced-reads")},
         {"gap-accepted", "P4: a write goes upon any older version",
          BUG_REPLICA(REPLICA_BUG_GAP_ACCEPTED), BY_SCENARIO("p4-prefix")},
+        {"walks-once", "A15: deleted files are looked for after the start only",
+         BUG_REPLICA(REPLICA_BUG_WALKS_ONCE), BY_SEEDS(100)},
         {"seals-per-site", "A3: recovery counts sites, not servers of the block",
          BUG_VOLUME(VOLUME_BUG_SEAL_SITES), BY_SCENARIO("a3")},
         {"no-third-replica", "A5: released without the third replica or its stale bit",

@@ -5,6 +5,7 @@
 #include "access-server/volume/volume.h"
 #include "common/base/mem.h"
 #include "tests/sim/check_catalogs.h"
+#include "tests/sim/check_deleted.h"
 #include "tests/sim/check_replicas.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
@@ -15,6 +16,7 @@
 #define VERIFY_MAX (30 * NSEC_SEC)
 #define CONVERGE_MAX (60 * NSEC_SEC)
 #define CATALOGS_MAX (10 * NSEC_SEC)
+#define DELETED_MAX (40 * NSEC_SEC) /* two walks over all files, and what holds them up */
 
 void run_shape(struct shape *s, const struct run_options *o)
 {
@@ -158,6 +160,10 @@ bool run_converge(struct cluster *c)
 		return false;
 	}
 	catalogs_check(c);
+	if (!c->w.failed && !cluster_wait(c, DELETED_MAX, deleted_gone)) {
+		deleted_tell(c, text, sizeof(text));
+		world_fail(&c->w, "P8: what was deleted stays: %s", text);
+	}
 	return !c->w.failed;
 }
 

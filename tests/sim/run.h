@@ -27,4 +27,4 @@ void run(const struct run_options *o, struct run_result *out);
 void run_shape(struct shape *s, const struct run_options *o);
 bool run_until_made(struct cluster *c);       /* servers up, files made */
 bool run_heal(struct cluster *c);             /* wait for clients, verify from every mount */
-bool run_converge(struct cluster *c);         /* replicas equal, catalogs equal and sound */
+bool run_converge(struct cluster *c);         /* replicas equal, catalogs equal and sound, garbage gone */
