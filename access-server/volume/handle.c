@@ -99,7 +99,8 @@ void holder_attr_progress(struct file *f)
 	for (unsigned i = 0; i < f->asks_n && f->lease == LEASE_EXCLUSIVE; i++) {
 		struct holder_ask *a = &f->asks[i];
 
-		if (ask_taken(f, a) && file_flushed(f, a->n))
+		if (ask_taken(f, a) &&
+		    (file_flushed(f, a->n) || VOL_BUG(f->v, VOLUME_BUG_TOLD_UNSYNCED)))
 			holder_reply(f, a);
 		else
 			f->asks[left++] = *a;

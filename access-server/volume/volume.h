@@ -26,6 +26,7 @@ enum volume_bug {
 	VOLUME_BUG_REPAIR_AHEAD = 128,   /* A5: "repairs" a replica that is ahead */
 	VOLUME_BUG_SERVES_LAPSED = 256,  /* A10: serves without a valid session */
 	VOLUME_BUG_FLUSH_ONE = 512,      /* P1: one durable replica is enough */
+	VOLUME_BUG_TOLD_UNSYNCED = 1 << 18, /* P4: a size is told to others before it is durable */
 	VOLUME_BUG_NO_GRANTS = 1 << 16,  /* P8: a write waits for no promise of space */
 	VOLUME_BUG_ONE_FULL = 1 << 17,   /* P8: one full replica is enough for ENOSPC */
 };

@@ -148,22 +148,12 @@ static bool check_file(struct check *k)
 	return true;
 }
 
-static void index_ops(struct check *k)
+static void index_writers(struct check *k)
 {
-	const struct history *h = k->h;
-
-	memset(k->begun, 0xff, h->ops * sizeof(*k->begun));
-	memset(k->returned, 0xff, h->ops * sizeof(*k->returned));
 	memset(k->writer, 0xff, k->values * sizeof(*k->writer));
-	for (uint32_t i = 0; i < h->events; i++) {
-		if (h->event[i].type == HIST_INVOKE)
-			k->begun[h->event[i].arg] = i;
-		else if (h->event[i].type == HIST_RETURN)
-			k->returned[h->event[i].arg] = i;
-	}
-	for (uint32_t i = 0; i < h->ops; i++) {
-		if (h->op[i].type == HIST_WRITE && h->op[i].value)
-			k->writer[h->op[i].value] = i;
+	for (uint32_t i = 0; i < k->h->ops; i++) {
+		if (k->h->op[i].type == HIST_WRITE && k->h->op[i].value)
+			k->writer[k->h->op[i].value] = i;
 	}
 }
 
@@ -173,11 +163,12 @@ bool prefix_check(const struct history *h, struct prefix_report *out)
 	bool good = true;
 
 	for (uint32_t i = 0; i < h->ops; i++)
-		k.values = MAX(k.values, h->op[i].value + 1);
+		k.values = h->op[i].type == HIST_WRITE ? MAX(k.values, h->op[i].value + 1) : k.values;
 	k.begun = mem_new_array(h->ops + 1, sizeof(*k.begun));
 	k.returned = mem_new_array(h->ops + 1, sizeof(*k.returned));
 	k.writer = mem_new_array(k.values, sizeof(*k.writer));
-	index_ops(&k);
+	history_stamps(h, k.begun, k.returned);
+	index_writers(&k);
 	for (k.file = 0; k.file < h->files && good; k.file++)
 		good = h->file[k.file].append || check_file(&k);
 	mem_free(k.begun);

@@ -63,6 +63,7 @@ void client_read(struct client *cl, uint32_t file, uint32_t unit, uint32_t units
 uint64_t client_write(struct client *cl, uint32_t file, uint32_t unit, uint32_t units, bool sync,
                       void (*after)(struct client *cl)); /* returns the value */
 void client_sync(struct client *cl, uint32_t file, void (*after)(struct client *cl));
+void client_stat(struct client *cl, uint32_t file, void (*after)(struct client *cl));
 void client_truncate(struct client *cl, uint32_t file, uint32_t unit, void (*after)(struct client *cl));
 void client_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t units,
                   void (*after)(struct client *cl));

@@ -195,6 +195,7 @@ void client_truncate(struct client *cl, uint32_t file, uint32_t unit, void (*aft
 	cl->next = after;
 	world_trace(&cl->c->w, "client %u truncates file %u to unit %u", cl->id, file, unit);
 	begin(cl, HIST_WRITE, unit, FILE_BYTES / unit_bytes(cl) - unit, 0, false);
+	cl->c->hist.op[cl->op].cut = true;
 	client_submit(cl, ended);
 }
 
@@ -210,6 +211,21 @@ void client_punch(struct client *cl, uint32_t file, uint32_t unit, uint32_t unit
 	world_trace(&cl->c->w, "client %u punches units %u+%u of file %u", cl->id, unit, units, file);
 	begin(cl, HIST_WRITE, unit, units, 0, false);
 	client_submit(cl, ended);
+}
+
+static void stat_done(struct client *cl)
+{
+	if (cl->rc == 0)
+		cl->c->hist.op[cl->op].value = cl->req.attr.size;
+	ended(cl);
+}
+
+void client_stat(struct client *cl, uint32_t file, void (*after)(struct client *cl))
+{
+	fresh(cl, VOL_GETATTR, file);
+	cl->next = after;
+	begin(cl, HIST_STAT, 0, 0, 0, false);
+	client_submit(cl, stat_done);
 }
 
 /* --- append: where it went is known afterwards, so its chunk carries no place --- */

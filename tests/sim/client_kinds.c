@@ -96,8 +96,10 @@ void client_step_data(struct client *cl)
 		client_write(cl, file, unit, units, false, data_done);
 	else if (dice < 46)
 		client_write(cl, file, unit, units, true, data_done);
-	else if (dice < 74)
+	else if (dice < 70)
 		client_read(cl, file, unit, units, data_done);
+	else if (dice < 74)
+		client_stat(cl, file, data_done);
 	else if (dice < 91)
 		client_sync(cl, file, data_done);
 	else if (dice < 94)
@@ -122,6 +124,8 @@ void client_step_append(struct client *cl)
 		client_append(cl, file, dice < 15, data_done);
 	} else if (dice < 80) {
 		client_sync(cl, file, data_done);
+	} else if (dice < 90) {
+		client_stat(cl, file, data_done);
 	} else {
 		client_read(cl, file, (uint32_t)draw(cl, cl->c->appends + 1), 4, data_done);
 	}
@@ -229,7 +233,7 @@ void client_make(struct client *cl)
 
 /* --- the verifier: every file block by block, then every name --- */
 
-#define VERIFY_STEPS (FILE_BYTES >> FILE_BLOCK_SHIFT)
+#define VERIFY_STEPS ((FILE_BYTES >> FILE_BLOCK_SHIFT) + 1) /* the last one is its size */
 
 static void verified(struct client *cl)
 {
@@ -282,6 +286,10 @@ void client_step_verify(struct client *cl)
 	}
 	if (!cl->handle[file]) {
 		client_open(cl, file, verify_opened);
+		return;
+	}
+	if (block == VERIFY_STEPS - 1) {
+		client_stat(cl, file, verified);
 		return;
 	}
 	units = (1u << FILE_BLOCK_SHIFT) / cl->c->hist.file[file].unit_bytes;

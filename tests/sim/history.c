@@ -81,3 +81,15 @@ void history_name_event(struct history *h, enum name_event_type type, uint32_t o
 	GROW(h->name_event, h->name_events, h->name_events_capacity);
 	h->name_event[h->name_events++] = (struct name_event){type, op};
 }
+
+void history_stamps(const struct history *h, uint32_t *begun, uint32_t *returned)
+{
+	memset(begun, 0xff, h->ops * sizeof(*begun));
+	memset(returned, 0xff, h->ops * sizeof(*returned));
+	for (uint32_t i = 0; i < h->events; i++) {
+		if (h->event[i].type == HIST_INVOKE)
+			begun[h->event[i].arg] = i;
+		else if (h->event[i].type == HIST_RETURN)
+			returned[h->event[i].arg] = i;
+	}
+}

@@ -11,7 +11,7 @@ struct world;
 #define FILE_BLOCK_SHIFT 16u
 #define FILE_BYTES (3u << FILE_BLOCK_SHIFT) /* clients stay below */
 
-enum hist_type { HIST_READ, HIST_WRITE, HIST_SYNC };
+enum hist_type { HIST_READ, HIST_WRITE, HIST_SYNC, HIST_STAT };
 
 struct hist_op {
 	enum hist_type type;
@@ -19,7 +19,8 @@ struct hist_op {
 	uint32_t opened;             /* stamp at which the handle was opened */
 	uint32_t file;               /* index */
 	uint32_t unit, units;
-	uint64_t value;              /* WRITE; 0: zeros */
+	uint64_t value;              /* WRITE; 0: zeros. STAT: the size that was told */
+	bool cut;                    /* WRITE of zeros: the file ends at `unit` */
 	uint64_t *values;            /* READ: one per unit */
 	bool sync;
 	int rc;
@@ -72,6 +73,9 @@ void history_takeover(struct history *h, uint64_t ino, uint64_t epoch);
 
 uint32_t history_name_begin(struct history *h, const struct name_op *op);
 void history_name_event(struct history *h, enum name_event_type type, uint32_t op);
+
+/* For checkers: when each op began, and returned without error; UINT32_MAX: it did not. */
+void history_stamps(const struct history *h, uint32_t *begun, uint32_t *returned);
 
 /* The checkers over all of it: calls world_fail() for what is broken. */
 void history_check(struct history *h, struct world *w);

@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "tests/sim/check_prefix.h"
 #include "tests/sim/check_register.h"
+#include "tests/sim/check_sizes.h"
 #include "tests/sim/world.h"
 
 struct history_stats history_stats;
@@ -35,6 +36,9 @@ static void take_op(const struct history *h, struct scratch *s, uint32_t i, uint
 		break;
 	case HIST_SYNC:
 		r->type = REG_SYNC;
+		break;
+	case HIST_STAT:
+		CHECK(!"no unit is concerned");
 		break;
 	}
 	s->touched |= o->type != HIST_SYNC;
@@ -234,6 +238,24 @@ static void check_prefix(struct history *h, struct world *w)
 		           h->op[r.earlier].value, r.read, h->op[r.read].client, r.unit);
 }
 
+static void check_sizes(struct history *h, struct world *w)
+{
+	struct size_report r;
+	const struct hist_op *s, *e;
+
+	if (sizes_check(h, &r))
+		return;
+	s = &h->op[r.stat];
+	e = &h->op[r.evidence];
+	if (r.evidence == r.stat)
+		world_fail(w, "P3: file %u: stat %u by client %u tells %" PRIu64 " bytes, nobody made more"
+		           " than %" PRIu64, s->file, r.stat, s->client, s->value, r.bytes);
+	else
+		world_fail(w, "P3/P4: file %u: stat %u by client %u tells %" PRIu64 " bytes, after %s %u by"
+		           " client %u it had %" PRIu64, s->file, r.stat, s->client, s->value,
+		           e->type == HIST_STAT ? "stat" : "write", r.evidence, e->client, r.bytes);
+}
+
 static void check_names(struct history *h, struct world *w)
 {
 	struct name_report report;
@@ -270,6 +292,8 @@ void history_check(struct history *h, struct world *w)
 	}
 	if (!w->failed)
 		check_prefix(h, w);
+	if (!w->failed)
+		check_sizes(h, w);
 	if (!w->failed)
 		check_names(h, w);
 	mem_free(s.op);

@@ -48,6 +48,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_SERVES_LAPSED), BY_SCENARIO("a10-paused")},
         {"flush-one", "P1: one durable replica is enough",
          BUG_VOLUME(VOLUME_BUG_FLUSH_ONE), BY_SCENARIO("p1")},
+        {"told-unsynced", "P4: a size is told to others before it is durable",
+         BUG_VOLUME(VOLUME_BUG_TOLD_UNSYNCED), BY_SCENARIO("p4-size")},
         {"no-grants", "P8: a write is accepted that no two replicas have space for",
          BUG_VOLUME(VOLUME_BUG_NO_GRANTS), BY_SCENARIO("p8-all")},
         {"one-full", "P8: one full replica refuses a write",

@@ -45,6 +45,7 @@ const struct scenario scenarios[] = {
         {"a15", "open files keep their blocks after unlink", shape_three_sites, scenario_a15},
         {"p4-prefix", "a block is a prefix of the writes made to it", shape_three_sites,
          scenario_p4_prefix},
+        {"p4-size", "a size told elsewhere outlives its writer", shape_three_sites, scenario_p4_size},
         {"p7-newest", "an unflushed write that rots does not hold up recovery", shape_three_sites,
          scenario_p7_newest},
         {"p8-one", "one full disk stops no write", shape_one_full, scenario_p8_one},

@@ -247,3 +247,27 @@ void scenario_p7_refused(struct cluster *c)
 	stage_expect(c, stage_read(b, 1, 0, 32) == 0, "B reads both");
 	stage_end(c);
 }
+
+/* A write makes the file longer and reaches nobody. B asks for the size, then the writer dies: what B
+ * was told, if anything, must still be so. */
+void scenario_p4_size(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 4, true) == 0, "first write");
+	for (unsigned s = 1; s <= 3; s++)
+		stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(s, 0));
+	stage_expect(c, stage_write(a, 1, 4, 4, false) == 0, "unsynced write");
+	stage_begin_stat(b, 1);
+	stage_finish(b, 100 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_lift(c);
+	stage_expect(c, stage_finish(b, STAGE_OP_MAX) == 0, "B is told a size");
+	stage_begin_stat(b, 1);
+	stage_expect(c, stage_finish(b, STAGE_OP_MAX) == 0, "B asks again");
+	stage_end(c);
+}

@@ -174,6 +174,14 @@ int stage_lock(struct client *cl, uint32_t file)
 	return stage_finish(cl, STAGE_OP_MAX);
 }
 
+void stage_begin_stat(struct client *cl, uint32_t file)
+{
+	if (!ready(cl))
+		return;
+	client_stat(cl, file, nothing);
+	began(cl);
+}
+
 int stage_truncate(struct client *cl, uint32_t file, uint32_t unit)
 {
 	if (!ready(cl))
