@@ -116,7 +116,11 @@ static void getattr_answered(struct file *f, struct vol_req *req)
 
 bool getattr_try(struct file *f, struct vol_req *req)
 {
-	if (file_attr_cached(f)) {
+	/* A lease taken for this call came with the inode as it was then: asked for once more, others who
+	 * want the same could take it away each time before the answer. */
+	bool taken = rs(req)->step == STEP_RECOVER && f->have_attr && file_lease_good(f, LEASE_SHARED);
+
+	if (taken || file_attr_cached(f)) {
 		file_complete_attr(f, req, 0);
 		return true;
 	}

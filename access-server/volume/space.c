@@ -61,7 +61,7 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 			space_want(v, p, bytes);
 		if (p->granted >= bytes)
 			enough++;
-		else if (p->no_space)
+		else if (p->no_space && !p->asking) /* an old refusal is asked about first */
 			refusing++;
 	}
 	if (refusing && VOL_BUG(v, VOLUME_BUG_ONE_FULL))

@@ -5,9 +5,15 @@
 #include "common/base/mem.h"
 #include "tests/sim/check_space.h"
 
+/* Works also when the others are quiet, until it has done what it is there for. */
+static bool has_task(const struct client *cl)
+{
+	return (cl->kind == CLIENT_VERIFY || cl->kind == CLIENT_GO_ON) && !cl->finished;
+}
+
 static void step(struct client *cl)
 {
-	if (cl->c->quiet && cl->kind != CLIENT_VERIFY && !cl->locked)
+	if (cl->c->quiet && !has_task(cl) && !cl->locked)
 		return;
 	switch (cl->kind) {
 	case CLIENT_MAKER:
@@ -27,6 +33,9 @@ static void step(struct client *cl)
 		break;
 	case CLIENT_VERIFY:
 		client_step_verify(cl);
+		break;
+	case CLIENT_GO_ON:
+		client_step_go_on(cl);
 		break;
 	case CLIENT_SCRIPT:
 		break;
@@ -72,7 +81,7 @@ struct client *client_new(struct cluster *c, struct node *n, enum client_kind ki
 
 static void start_kind(struct cluster *c, struct node *n, enum client_kind kind, unsigned count)
 {
-	for (unsigned i = 0; i < count && c->clients + 8 < CLIENTS_MAX; i++)
+	for (unsigned i = 0; i < count && c->clients + 16 < CLIENTS_MAX; i++)
 		client_wake(client_new(c, n, kind), world_between(&c->w, STREAM_CLIENT, 0, c->shape.think));
 }
 
@@ -105,8 +114,7 @@ bool clients_idle(struct cluster *c)
 	for (unsigned i = 0; i < c->clients; i++) {
 		const struct client *cl = c->client[i];
 
-		if (!cl->dead && (cl->busy || cl->locked ||
-		                  (cl->kind == CLIENT_VERIFY && !cl->finished)))
+		if (!cl->dead && (cl->busy || cl->locked || has_task(cl)))
 			return false;
 	}
 	return true;

@@ -12,6 +12,7 @@ enum client_kind {
 	CLIENT_APPEND,   /* appends to one file */
 	CLIENT_LOCK,     /* locks, and works under the lock */
 	CLIENT_VERIFY,   /* reads everything, once */
+	CLIENT_GO_ON,    /* writes to every file, once, when all is well again */
 	CLIENT_SCRIPT,   /* a scenario drives it */
 };
 
@@ -83,3 +84,4 @@ void client_step_names(struct client *cl);
 void client_step_append(struct client *cl);
 void client_step_lock(struct client *cl);
 void client_step_verify(struct client *cl);
+void client_step_go_on(struct client *cl);

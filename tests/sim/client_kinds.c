@@ -295,3 +295,25 @@ void client_step_verify(struct client *cl)
 	units = (1u << FILE_BLOCK_SHIFT) / cl->c->hist.file[file].unit_bytes;
 	client_read(cl, file, block * units, units, verified);
 }
+
+/* --- who goes on: every mount can write again --- */
+
+static void went_on(struct client *cl)
+{
+	if (cl->rc < 0) {
+		client_failed(cl, "write after all is well again");
+	} else {
+		cl->errors = 0;
+		cl->step++;
+	}
+	client_rest(cl);
+}
+
+void client_step_go_on(struct client *cl)
+{
+	cl->finished = cl->step == DATA_FILES;
+	if (cl->finished)
+		return;
+	if (!needs_handle(cl, cl->step))
+		client_write(cl, cl->step, 0, 1, true, went_on);
+}

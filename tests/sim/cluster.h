@@ -9,7 +9,7 @@
 struct client;
 
 #define CLUSTER_ID 0xd157c10dULL
-#define CLIENTS_MAX 64
+#define CLIENTS_MAX 72
 
 /* Sizes and limits of one run, drawn from the seed or set by a scenario. */
 struct shape {

@@ -167,6 +167,15 @@ bool run_converge(struct cluster *c)
 	return !c->w.failed;
 }
 
+/* What was full, slow or away must not have left anything behind that stops a write. */
+static void run_go_on(struct cluster *c)
+{
+	for (unsigned s = 1; s <= c->shape.sites; s++)
+		client_wake(client_new(c, cluster_find(c, cluster_access_id(s)), CLIENT_GO_ON), 0);
+	if (!cluster_wait(c, VERIFY_MAX, clients_idle))
+		tell_stuck(c, "writing after all is well again");
+}
+
 static void start_clients(struct cluster *c)
 {
 	for (unsigned i = 0; i < c->nodes; i++) {
@@ -189,8 +198,8 @@ static void random_run(struct cluster *c)
 	if (c->w.failed)
 		return;
 	faults_heal(&f);
-	if (run_heal(c))
-		run_converge(c);
+	if (run_heal(c) && run_converge(c))
+		run_go_on(c);
 }
 
 /* Also after a failure of another kind: a broken promise about data says more than a replica that
