@@ -24,10 +24,24 @@ static void skip_trimmed(const struct voter *v, struct raft_append_entries *a, s
 	a->prev_log_term = rlog_term_of(v->log, first);
 }
 
+/* A refusal that an acknowledgement of the very same entries has overtaken. libraft (0.22.1) would step
+ * back behind what it knows to match, take no later answer for progress, and never send this server
+ * an entry again. */
+static bool refusal_overtaken(const struct voter *v, const struct raft_message *m)
+{
+	const struct raft_append_entries_result *r = &m->append_entries_result;
+	raft_index match;
+
+	return v->raft.state == RAFT_LEADER && r->term == v->raft.current_term && r->rejected > 0 &&
+	       raft_match_index(&v->raft, m->server_id, &match) == 0 && r->rejected <= match;
+}
+
 static bool out_of_place(const struct voter *v, const struct raft_message *m)
 {
 	if (!voter_may_vote(v) && (m->type == RAFT_REQUEST_VOTE || m->type == RAFT_TIMEOUT_NOW))
 		return true;
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT)
+		return refusal_overtaken(v, m);
 	if (m->type == RAFT_APPEND_ENTRIES)
 		return v->raft.state == RAFT_LEADER && m->append_entries.term == v->raft.current_term;
 	return false;
