@@ -94,6 +94,7 @@ void scenario_a6_merge(struct cluster *c)
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0))->times = 1;
 	stage_begin_write(a, 1, 0, 1, false);
 	stage_finish(a, NSEC_SEC);
+	stage_wait(c, 20 * NSEC_MSEC); /* it has left, and reached site 1 only */
 	stage_begin_write(a, 1, 0, 1, false);
 	stage_finish(a, NSEC_SEC);
 	stage_begin_write(a, 1, 2, 1, false);
