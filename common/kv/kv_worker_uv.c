@@ -27,7 +27,11 @@ static void start_job(void *ctx, void (*job)(void *arg), void *arg)
 	struct kv_worker *w = ctx;
 
 	uv_mutex_lock(&w->lock);
-	CHECK(!w->job && !w->stop);
+	/* The job before has run and may have told so, by a bell that an older one rang, before its
+	 * thread got here. */
+	while (w->job)
+		uv_cond_wait(&w->changed, &w->lock);
+	CHECK(!w->stop);
 	w->job = job;
 	w->arg = arg;
 	uv_cond_broadcast(&w->changed);

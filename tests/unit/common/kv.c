@@ -278,6 +278,29 @@ Test(kv, worker_commits_for_a_loop)
 	remove_kv(LMDB, kv);
 }
 
+/* A bell rung for an older commit may tell the loop of this one before its thread is idle again. */
+Test(kv, worker_takes_the_next_commit_at_once)
+{
+	struct kv *kv = kv_new_mem();
+	struct kv_worker w = {0};
+	unsigned done = 0;
+	uv_loop_t loop;
+
+	cr_assert_eq(uv_loop_init(&loop), 0);
+	cr_assert_eq(kv_worker_start(&w, &loop, &kv), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		cr_assert_eq(kv_begin(kv), 0);
+		cr_assert_eq(kv_put(kv, text("k"), text("v")), 0);
+		kv_commit_start(kv, count_done, &done);
+		while (done == i)
+			kv_behind_done(kv);
+	}
+	kv_worker_stop(&w);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	cr_assert_eq(uv_loop_close(&loop), 0);
+	kv_close(kv);
+}
+
 Test(kv, image_brings_everything_back)
 {
 	struct kv *a = kv_new_mem(), *b = kv_new_mem();
