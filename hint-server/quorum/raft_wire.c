@@ -121,6 +121,22 @@ static bool entry_type_known(unsigned type, uint64_t index)
 	return type == RAFT_COMMAND || type == RAFT_BARRIER || (type == RAFT_CHANGE && index == 1);
 }
 
+static uint64_t in_term(struct cursor *c)
+{
+	uint64_t v = cursor_u64(c);
+
+	c->bad |= v > RAFT_WIRE_TERM_MAX;
+	return v;
+}
+
+static uint64_t in_index(struct cursor *c)
+{
+	uint64_t v = cursor_u64(c);
+
+	c->bad |= v > RAFT_WIRE_INDEX_MAX;
+	return v;
+}
+
 /* First pass: sizes and rules. Terms never fall and never exceed the sender's. */
 static bool entries_ok(struct cursor c, const struct raft_append_entries *a, size_t *data_bytes)
 {
@@ -172,11 +188,11 @@ static int in_entries(struct cursor *c, struct raft_append_entries *a)
 
 static int in_append(struct cursor *c, struct raft_append_entries *a)
 {
-	a->term = cursor_u64(c);
-	a->prev_log_index = cursor_u64(c);
-	a->prev_log_term = cursor_u64(c);
-	a->leader_commit = cursor_u64(c);
-	if (a->term == 0 || a->prev_log_index > UINT64_MAX / 2 || a->prev_log_term > a->term ||
+	a->term = in_term(c);
+	a->prev_log_index = in_index(c);
+	a->prev_log_term = in_term(c);
+	a->leader_commit = in_index(c);
+	if (a->term == 0 || a->prev_log_term > a->term ||
 	    (a->prev_log_index == 0) != (a->prev_log_term == 0))
 		return ERR_CORRUPT;
 	return in_entries(c, a);
@@ -185,22 +201,21 @@ static int in_append(struct cursor *c, struct raft_append_entries *a)
 static int in_append_result(struct cursor *c, struct raft_append_entries_result *r)
 {
 	r->version = 2;
-	r->term = cursor_u64(c);
-	r->rejected = cursor_u64(c);
-	r->last_log_index = cursor_u64(c);
+	r->term = in_term(c);
+	r->rejected = in_index(c);
+	r->last_log_index = in_index(c);
 	r->features = cursor_u16(c);
 	r->capacity = cursor_u16(c);
-	return r->term && r->last_log_index < UINT64_MAX / 2 && r->rejected < UINT64_MAX / 2
-	               ? 0 : ERR_CORRUPT;
+	return r->term ? 0 : ERR_CORRUPT;
 }
 
 static int in_vote(struct cursor *c, server_id_t from, struct raft_request_vote *v)
 {
 	v->version = 2;
-	v->term = cursor_u64(c);
+	v->term = in_term(c);
 	v->candidate_id = cursor_u64(c);
-	v->last_log_index = cursor_u64(c);
-	v->last_log_term = cursor_u64(c);
+	v->last_log_index = in_index(c);
+	v->last_log_term = in_term(c);
 	v->disrupt_leader = in_bool(c);
 	v->pre_vote = in_bool(c);
 	return v->term && v->candidate_id == from && v->last_log_term <= v->term ? 0 : ERR_CORRUPT;
@@ -209,7 +224,7 @@ static int in_vote(struct cursor *c, server_id_t from, struct raft_request_vote 
 static int in_vote_result(struct cursor *c, struct raft_request_vote_result *r)
 {
 	r->version = 2;
-	r->term = cursor_u64(c);
+	r->term = in_term(c);
 	r->vote_granted = in_bool(c);
 	r->pre_vote = in_bool(c);
 	r->features = cursor_u16(c);
@@ -245,9 +260,9 @@ int raft_wire_decode(struct span bytes, server_id_t from, struct raft_message *m
 		break;
 	case RAFT_TIMEOUT_NOW:
 		m->type = RAFT_TIMEOUT_NOW;
-		m->timeout_now.term = cursor_u64(&c);
-		m->timeout_now.last_log_index = cursor_u64(&c);
-		m->timeout_now.last_log_term = cursor_u64(&c);
+		m->timeout_now.term = in_term(&c);
+		m->timeout_now.last_log_index = in_index(&c);
+		m->timeout_now.last_log_term = in_term(&c);
 		rc = m->timeout_now.term ? 0 : ERR_CORRUPT;
 		break;
 	default:

@@ -92,6 +92,33 @@ Test(raft_wire, refuses_a_vote_for_somebody_else)
 	mem_free(bytes);
 }
 
+/* libraft prints a log's ends into a buffer that such numbers would overflow. */
+Test(raft_wire, refuses_numbers_no_cluster_reaches)
+{
+	struct raft_message m = {.type = RAFT_APPEND_ENTRIES};
+	struct {
+		uint64_t term, index;
+		int rc;
+	} cases[] = {
+		{RAFT_WIRE_TERM_MAX, RAFT_WIRE_INDEX_MAX, 0},
+		{RAFT_WIRE_TERM_MAX + 1, 10, ERR_CORRUPT},
+		{5, RAFT_WIRE_INDEX_MAX + 1, ERR_CORRUPT},
+		{UINT64_MAX, UINT64_MAX, ERR_CORRUPT},
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		size_t len;
+		uint8_t *bytes;
+
+		m.append_entries = (struct raft_append_entries){
+			.term = cases[i].term, .prev_log_index = cases[i].index, .prev_log_term = 3,
+		};
+		bytes = raft_wire_encode(&m, &len);
+		cr_assert_eq(raft_wire_decode((struct span){bytes, (uint32_t)len}, 7, &out), cases[i].rc);
+		mem_free(bytes);
+	}
+}
+
 Test(raft_wire, refuses_entries_whose_terms_fall)
 {
 	char data[] = "x";
