@@ -112,13 +112,27 @@ bool file_give_up_orphan(struct file *f)
 
 /* --- attributes --- */
 
+/* A map without servers in the file's sites is none: requests wait, rather than go to nobody. */
+void file_set_map(struct file *f, struct map *map)
+{
+	server_id_t server[REPLICAS];
+
+	if (map && map_place(map, f->site, f->ino, 0, server) < 0) {
+		vol_log(f->v, "volume.placement",
+			"file=%" PRIu64 " sites=%u,%u,%u: map %" PRIu64 " has no core server there", f->ino,
+			f->site[0], f->site[1], f->site[2], map->version);
+		map = NULL;
+	}
+	f->map = map;
+}
+
 void file_set_placement(struct file *f)
 {
 	f->site[0] = f->attr.site0;
 	f->site[1] = f->attr.site1;
 	f->site[2] = f->attr.site2;
 	if (file_regular(f))
-		f->map = maps_get(f->v, f->attr.map);
+		file_set_map(f, maps_get(f->v, f->attr.map));
 }
 
 /* `change`: the answer to a change of our own, which no lease of ours keeps away. */

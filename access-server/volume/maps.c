@@ -26,7 +26,7 @@ static void give_to_files(struct vol_map_entry *e)
 
 	HASH_ITER(hh, e->v->files, f, next)
 		if (!f->map && f->have_attr && f->attr.map == e->version) {
-			f->map = e->map;
+			file_set_map(f, e->map);
 			file_run(f);
 		}
 }

@@ -5,6 +5,7 @@
  * An entry goes without attributes, and the kernel looks it up when it needs it, if the leader gave
  * no lease on it (another server writes it), or the directory has none or is contended. */
 #include "access-server/volume/names.h"
+#include "common/wire/msg_check.h"
 
 static bool is_dots(const uint8_t *record)
 {
@@ -90,7 +91,8 @@ static void take_inodes(struct name_op *op, struct span bytes)
 		const uint8_t *body = cursor_take(&c, len);
 		struct msg one;
 
-		if (c.bad || msg_decode_body(body, len, &one) < 0 || one.type != MSG_TYPE_r_inode)
+		if (c.bad || msg_decode_body(body, len, &one) < 0 || one.type != MSG_TYPE_r_inode ||
+		    !msg_inode_ok(&one.r_inode))
 			return;
 		file_take_inode(op->v, &one.r_inode, op->seq);
 	}

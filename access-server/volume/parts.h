@@ -96,6 +96,7 @@ struct block *block_get(struct file *f, uint64_t no); /* needs f->map */
 struct block *block_known(struct file *f, uint64_t no); /* NULL: being learnt, file_run() follows */
 uint8_t block_stale(struct file *f, const struct block *b);
 uint8_t stale_mask(struct file *f, uint64_t no, const server_id_t server[REPLICAS]);
+void file_set_map(struct file *f, struct map *map); /* of its version; NULL: not here yet */
 bool file_place(struct file *f, uint64_t no, server_id_t out[REPLICAS]);
 /* Replicas of a block by nearness, stale ones left out. Returns how many. */
 unsigned replicas_by_nearness(struct file *f, uint64_t no, unsigned order[REPLICAS],

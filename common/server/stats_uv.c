@@ -61,6 +61,7 @@ static json_t *session_json(const struct session *session)
 	admin_put_bool(o, "valid", session_valid(session));
 	admin_put(o, "heartbeats", s.heartbeats);
 	admin_put(o, "answered", s.answered);
+	admin_put(o, "senseless", s.senseless);
 	admin_put(o, "opened", s.opened);
 	admin_put(o, "ended", s.ended);
 	admin_put(o, "hint_changes", s.hint_changes);

@@ -81,6 +81,7 @@ server_id_t session_via(const struct session *s);
 
 struct session_stats {
 	uint64_t heartbeats, answered, opened, ended, hint_changes;
+	uint64_t senseless; /* answers of the catalog that cannot be: dropped */
 	uint64_t calls, resent, waiting, waiting_peak; /* waiting: for a free slot or a session, now */
 };
 void session_get_stats(const struct session *s, struct session_stats *out);

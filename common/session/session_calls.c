@@ -5,6 +5,7 @@
 #include "common/session/session_internal.h"
 
 #include "common/base/mem.h"
+#include "common/wire/msg_check.h"
 
 #include <utlist.h>
 
@@ -261,6 +262,11 @@ void calls_recv(struct session *s, const struct msg *m, bool *ended)
 	HASH_FIND(hh, s->by_id, &m->id, sizeof(m->id), p);
 	if (!p || REPLY(m).status == STATUS_NOT_LEADER)
 		return;
+	/* As if it never came: the question is asked again. */
+	if (!msg_reply_ok(m)) {
+		s->stats.senseless++;
+		return;
+	}
 	if (REPLY(m).status == STATUS_NO_SESSION) {
 		*ended = true;
 		return;
