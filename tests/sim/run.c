@@ -203,6 +203,25 @@ static void random_run(struct cluster *c)
 		run_go_on(c);
 }
 
+/* With mad peers no promise holds; servers must go on, or end in an orderly way and start again. */
+static void hostile_run(struct cluster *c)
+{
+	struct faults f;
+	unsigned classes = faults_draw(c, FAULT_ALL);
+
+	if (!run_until_made(c))
+		return;
+	c->w.forgiving = true;
+	c->net.observe = NULL;
+	c->net.hostile.permille = 1 + (unsigned)random_below(&c->w.stream[STREAM_FAULT], 200);
+	start_clients(c);
+	faults_start(&f, c, classes);
+	world_run(&c->w, c->w.now + c->shape.faults_for);
+	c->net.hostile.permille = 0;
+	faults_heal(&f);
+	world_run(&c->w, c->w.now + 2 * NSEC_SEC);
+}
+
 /* Also after a failure of another kind: a broken promise about data says more than a replica that
  * lags. */
 static void judge(struct cluster *c)
@@ -230,9 +249,12 @@ void run(const struct run_options *o, struct run_result *out)
 	cluster_init(c, &shape, o->tracing);
 	if (o->scenario)
 		scenario_run(c, o->scenario);
+	else if (o->hostile)
+		hostile_run(c);
 	else
 		random_run(c);
-	judge(c);
+	if (!o->hostile)
+		judge(c);
 	*out = (struct run_result){
 	        .failed = c->w.failed, .hash = c->w.hash, .events = c->w.fired, .ops = c->last_value,
 	        .acks = c->wire.acks, .virtual_time = c->w.now, .longest_sync = c->longest_sync,

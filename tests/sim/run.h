@@ -8,6 +8,7 @@ struct run_options {
 	unsigned sites;              /* 0: drawn */
 	nsec_t until;                /* length of the first phase; 0: drawn */
 	const char *scenario;        /* NULL: random faults */
+	bool hostile;                /* mad peers instead (hostile.h); only crashes fail */
 	unsigned replica_bugs, volume_bugs, hint_bugs, store_bugs;
 	enum world_tracing tracing;
 };

@@ -20,6 +20,7 @@ static const char usage[] =
         "  --sites N     3 to 7 sites instead of a number drawn from the seed\n"
         "  --until MS    length of the time with faults, in virtual milliseconds\n"
         "  --bug NAME    plants a bug (see --list): a run is then expected to fail\n"
+        "  --hostile     peers send senseless messages: nothing may crash, nothing else is checked\n"
         "  --twice       runs the seed twice: the replay must be exact\n";
 
 struct command {
@@ -81,7 +82,7 @@ static void parse_seeds(struct command *cmd, const char *text)
 }
 
 enum { OPT_SEED = 1, OPT_SEEDS, OPT_SOAK, OPT_SCENARIO, OPT_SITES, OPT_UNTIL, OPT_BUG, OPT_TRACE,
-       OPT_JOBS, OPT_LIST, OPT_BUGS, OPT_TWICE, OPT_SCENARIOS, OPT_KEPT, OPT_HELP };
+       OPT_JOBS, OPT_LIST, OPT_BUGS, OPT_TWICE, OPT_SCENARIOS, OPT_KEPT, OPT_HOSTILE, OPT_HELP };
 
 static const struct option options[] = {
         {"seed", required_argument, NULL, OPT_SEED},
@@ -98,6 +99,7 @@ static const struct option options[] = {
         {"twice", no_argument, NULL, OPT_TWICE},
         {"scenarios", no_argument, NULL, OPT_SCENARIOS},
         {"kept", required_argument, NULL, OPT_KEPT},
+        {"hostile", no_argument, NULL, OPT_HOSTILE},
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
 };
@@ -150,6 +152,9 @@ static void parse_one(struct command *cmd, int opt)
 		break;
 	case OPT_KEPT:
 		cmd->kept = optarg;
+		break;
+	case OPT_HOSTILE:
+		r->hostile = true;
 		break;
 	case OPT_LIST:
 		list();

@@ -155,6 +155,26 @@ static bool dropped(struct simnet *s, struct node *from, struct node *to, const 
 	       world_chance(&s->c->w, STREAM_NET, s->faults.loss_permille);
 }
 
+/* The mad twin of a message that was sent goes to whom it was for, or to somebody else. */
+static void send_twin(struct simnet *s, struct node *from, struct node *to, const struct msg *given)
+{
+	struct random *r = &s->c->w.stream[STREAM_NET];
+	struct msg m = *given;
+
+	hostile_look(&s->hostile, given);
+	if (!random_chance(r, s->hostile.permille))
+		return;
+	if (random_chance(r, 300))
+		to = &s->c->node[random_below(r, s->c->nodes)];
+	if (to == from || !s->pair[from->index][to->index].up)
+		return;
+	hostile_twist(&s->hostile, r, &m);
+	if (to->kind != SERVER_HINT)
+		m.dst = to->id;
+	m.via = 0;
+	to_event(s, from, to, &m, s->c->w.now + travel(s, from, to), WIRE_HEADER_BYTES + m.payload.len);
+}
+
 int simnet_send(struct simnet *s, struct node *from, const struct msg *given)
 {
 	struct msg m = *given;
@@ -174,6 +194,8 @@ int simnet_send(struct simnet *s, struct node *from, const struct msg *given)
 	s->sent++;
 	if (s->observe)
 		s->observe(s->c, from, &m);
+	if (s->hostile.permille)
+		send_twin(s, from, to, &m);
 	if (dropped(s, from, to, &m, &delay)) {
 		s->lost++;
 		return 0;

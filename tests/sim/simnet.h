@@ -5,6 +5,7 @@
  * A message sent over a connection reaches only the life of the peer that it was opened with. */
 #pragma once
 
+#include "tests/sim/hostile.h"
 #include "tests/sim/node.h"
 
 #define SIMNET_QUEUE_BYTES_MAX (4u << 20)
@@ -47,6 +48,7 @@ struct simnet {
 	struct simnet_pair pair[NODES_MAX][NODES_MAX];
 	struct simnet_hook hook[SIMNET_HOOKS_MAX];
 	unsigned hooks;
+	struct hostile hostile;
 	uint64_t sent, delivered, lost;
 	uint64_t count[MSG_TYPE_MAX];        /* delivered, by type */
 	void (*observe)(struct cluster *c, const struct node *from, const struct msg *m);

@@ -135,7 +135,7 @@ void world_fail(struct world *w, const char *fmt, ...)
 {
 	va_list args;
 
-	if (w->failed)
+	if (w->failed || w->forgiving)
 		return;
 	w->failed = true;
 	va_start(args, fmt);

@@ -34,6 +34,7 @@ struct world {
 	unsigned ring_next;
 	uint64_t hash;          /* of all that was traced: tells whether a replay is exact */
 	uint64_t fired;
+	bool forgiving;         /* broken promises do not end the run */
 	bool failed;
 	char failure[600];
 };
