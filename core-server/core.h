@@ -27,6 +27,7 @@ struct core {
 	struct replica *replica;
 	uint64_t complete_from;
 	uint64_t map_seen;    /* newest version of the cluster map heard of */
+	bool full;            /* as logged */
 	bool ready_to_close, closed;
 };
 

@@ -4,6 +4,9 @@
 
 #include "common/base/log.h"
 
+#define FULL_BELOW ((uint64_t)1 << 20)
+#define ROOM_AGAIN ((uint64_t)16 << 20)
+
 /* --- the session --- */
 static void on_up(void *ctx, session_id_t given, session_id_t before, const struct msg_r_session *r)
 {
@@ -16,12 +19,28 @@ static void on_up(void *ctx, session_id_t given, session_id_t before, const stru
 		log_info("session.up", "session %" PRIu64 " opened: serving", given);
 }
 
+/* Said once, and once when it is over: what is given back in small pieces is gone at once. */
+static void tell_full(struct core *c, const struct store_space *space)
+{
+	const char *dir = c->server.dir.path;
+	bool full = space->free < (c->full ? ROOM_AGAIN : FULL_BELOW);
+
+	if (full && !c->full)
+		log_warn("core.full", "no space for new data in %s: its file system or its capacity is full; "
+		         "reads, deletes and what was promised go on; delete files, free space there, raise "
+		         "the capacity or add core servers", dir);
+	else if (!full && c->full)
+		log_info("core.room", "space for new data in %s again: %" PRIu64 " bytes", dir, space->free);
+	c->full = full;
+}
+
 static void on_stats(void *ctx, struct msg_heartbeat *hb)
 {
 	struct core *c = ctx;
 	struct store_space space;
 
 	store_get_space(c->store, &space);
+	tell_full(c, &space);
 	hb->start = replica_shown_start(c->replica);
 	hb->journal = store_journal_position(c->store);
 	hb->total = space.total;

@@ -46,6 +46,24 @@ void space_want(struct volume *v, struct peer *p, uint64_t need)
 	rpc_start(v, &m, on_space, p, 0);
 }
 
+/* Stale replicas that cannot be made whole again either, for want of space. One that is only behind, or
+ * away, is waited for. */
+static unsigned stale_and_full(struct volume *v, const server_id_t server[REPLICAS], uint8_t stale,
+                               uint64_t bytes)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct peer *p = stale >> i & 1 ? peer_get(v, server[i]) : NULL;
+
+		if (!p)
+			continue;
+		space_want(v, p, bytes);
+		n += p->granted < bytes && p->no_space;
+	}
+	return n;
+}
+
 int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t stale, uint64_t bytes)
 {
 	unsigned enough = 0, refusing = 0;
@@ -68,6 +86,8 @@ int space_check(struct volume *v, const server_id_t server[REPLICAS], uint8_t st
 		return -ENOSPC;
 	if (enough >= 2)
 		return 1;
+	if (refusing == 1)
+		refusing += stale_and_full(v, server, stale, bytes);
 	return refusing >= 2 ? -ENOSPC : 0;
 }
 

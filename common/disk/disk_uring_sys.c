@@ -13,10 +13,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/iobuf.h"
 #include "common/base/mem.h"
 
-#define FREE_CACHED 64 /* calls to free_bytes() per statvfs() */
+#define FREE_FOR (100 * NSEC_MSEC) /* an answer of statvfs() is believed */
 
 struct list {
 	struct disk_req *first, *last;
@@ -31,7 +32,7 @@ struct disk_uring {
 	struct list nops, waiting;
 	uint64_t generation;       /* counts abandonments */
 	uint64_t free_bytes;
-	unsigned free_asked;
+	nsec_t free_again;
 };
 
 struct disk_file {
@@ -95,16 +96,25 @@ static int grow(int fd, uint64_t from, uint64_t bytes)
 	return ftruncate(fd, (off_t)bytes) < 0 ? -errno : 0; /* tmpfs of old, some network systems */
 }
 
+/* What a fallocate took before the file system was full, which nobody would use. */
+static void give_back(struct disk_file *f)
+{
+	(void)!ftruncate(f->fd, (off_t)f->bytes);
+	f->disk->free_again = 0;
+}
+
 static int uring_resize(struct disk_file *f, uint64_t bytes)
 {
 	int rc = bytes > f->bytes ? grow(f->fd, f->bytes, bytes) : 0;
 
+	if (rc < 0)
+		give_back(f);
 	if (!rc && bytes > f->bytes)
 		rc = fsync(f->fd) < 0 ? -errno : 0; /* the size; later syncs find it unchanged */
 	if (rc < 0)
 		return rc;
 	f->bytes = MAX(f->bytes, bytes);
-	f->disk->free_asked = 0;
+	f->disk->free_again = 0;
 	return 0;
 }
 
@@ -193,8 +203,12 @@ static uint64_t uring_free_bytes(struct disk *base)
 	struct disk_uring *d = self(base);
 	struct statvfs st;
 
-	if (d->free_asked++ % FREE_CACHED == 0 && fstatvfs(d->dir, &st) == 0)
+	nsec_t now = clock_boottime();
+
+	if (now >= d->free_again && fstatvfs(d->dir, &st) == 0) {
+		d->free_again = now + FREE_FOR;
 		d->free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	}
 	return d->free_bytes;
 }
 

@@ -137,3 +137,13 @@ void kv_space(struct kv *kv, uint64_t *used, uint64_t *total)
 {
 	kv->ops->space(kv, used, total);
 }
+
+int kv_hold(struct kv *kv, uint64_t bytes)
+{
+	return kv->ops->hold ? kv->ops->hold(kv, bytes) : 0;
+}
+
+uint64_t kv_held(struct kv *kv)
+{
+	return kv->ops->held ? kv->ops->held(kv) : UINT64_MAX;
+}

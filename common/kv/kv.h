@@ -69,5 +69,11 @@ MUST_CHECK int kv_export_mem(struct kv *kv, void **bytes, size_t *len);
 MUST_CHECK int kv_import_file(struct kv *kv, const char *path);
 MUST_CHECK int kv_import_mem(struct kv *kv, const void *bytes, size_t len);
 
-/* Bytes in use and the bound. */
+/* Bytes in use, without what deletes left free inside the file, and the bound. */
 void kv_space(struct kv *kv, uint64_t *used, uint64_t *total);
+
+/* A file system that somebody else fills must not stop a store in the middle: kv_hold() takes `bytes`
+ * of it for the store in advance (at most the bound). -ENOSPC: what there was stays held. A commit
+ * that needs more than is held takes it then, or fails. */
+MUST_CHECK int kv_hold(struct kv *kv, uint64_t bytes);
+uint64_t kv_held(struct kv *kv); /* UINT64_MAX: in memory, nobody can take it away */

@@ -316,6 +316,16 @@ static void behind_space(struct kv *kv, uint64_t *used, uint64_t *total)
 	kv_space(behind_of(kv)->below, used, total);
 }
 
+static int behind_hold(struct kv *kv, uint64_t bytes)
+{
+	return kv_hold(behind_of(kv)->below, bytes);
+}
+
+static uint64_t behind_held(struct kv *kv)
+{
+	return kv_held(behind_of(kv)->below);
+}
+
 static void behind_close(struct kv *kv)
 {
 	struct kv_behind *b = behind_of(kv);
@@ -343,6 +353,8 @@ static const struct kv_ops ops = {
 	.import_file = behind_import_file,
 	.import_mem = behind_import_mem,
 	.space = behind_space,
+	.hold = behind_hold,
+	.held = behind_held,
 };
 
 struct kv *kv_new_behind(struct kv *below, const struct kv_behind_ops *how, void *ctx)

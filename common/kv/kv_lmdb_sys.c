@@ -16,10 +16,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_FILE_BYTES 16384 /* twice what LMDB uses */
+#define META_PAGES 2
+
 struct kv_lmdb {
 	struct kv base;
 	char *path;
 	uint64_t map_bytes;
+	uint64_t held; /* bytes of the file system that belong to the file */
 	MDB_env *env;
 	MDB_dbi dbi;
 	MDB_txn *write; /* open write transaction */
@@ -90,11 +94,85 @@ static int reader(struct kv_lmdb *l, MDB_txn **out)
 	return 0;
 }
 
+static int open_file(const struct kv_lmdb *l, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/%s", l->path, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Blocks for the first `bytes` of the file; its size stays as it is unless `grow`. */
+static int take_blocks(int fd, uint64_t bytes, bool grow)
+{
+	int rc;
+
+	do {
+		rc = fallocate(fd, grow ? 0 : FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes);
+	} while (rc < 0 && errno == EINTR);
+	return rc == 0 || errno == EOPNOTSUPP ? 0 : -errno;
+}
+
+/* LMDB maps its table of readers into memory: a hole in that file, with no block left to fill it,
+ * would be a SIGBUS. Closed before LMDB locks it: closing a file drops the process's locks on it. */
+static int fill_lock_file(const struct kv_lmdb *l)
+{
+	int fd = open_file(l, "lock.mdb"), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = take_blocks(fd, LOCK_FILE_BYTES, true);
+	close(fd);
+	return rc;
+}
+
+static uint64_t measure(const struct kv_lmdb *l)
+{
+	int fd = open_file(l, "data.mdb");
+	struct stat st = {0};
+
+	if (fd < 0)
+		return 0;
+	(void)fstat(fd, &st);
+	close(fd);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static int lmdb_hold(struct kv *kv, uint64_t bytes)
+{
+	struct kv_lmdb *l = lmdb_of(kv);
+	uint64_t want = MIN(bytes, l->map_bytes);
+	int fd, rc;
+
+	if (want <= l->held)
+		return 0;
+	fd = open_file(l, "data.mdb");
+	if (fd < 0)
+		return fd;
+	rc = take_blocks(fd, want, false);
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	close(fd);
+	l->held = rc == 0 ? want : measure(l);
+	return rc;
+}
+
+static uint64_t lmdb_held(struct kv *kv)
+{
+	return lmdb_of(kv)->held;
+}
+
 static int open_env(struct kv_lmdb *l)
 {
 	MDB_txn *txn;
 	int rc;
 
+	rc = fill_lock_file(l);
+	if (rc < 0)
+		return rc;
 	rc = mdb_env_create(&l->env);
 	if (rc != 0)
 		return translate(rc);
@@ -114,6 +192,7 @@ static int open_env(struct kv_lmdb *l)
 		mdb_env_close(l->env);
 		l->env = NULL;
 	}
+	l->held = measure(l);
 	return translate(rc);
 }
 
@@ -291,7 +370,8 @@ static void lmdb_space(struct kv *kv, uint64_t *used, uint64_t *total)
 
 	mdb_env_info(l->env, &info);
 	mdb_env_stat(l->env, &stat);
-	*used = (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize;
+	*used = (META_PAGES + stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
+	        (uint64_t)stat.ms_psize;
 	*total = info.me_mapsize;
 }
 
@@ -337,6 +417,8 @@ static const struct kv_ops ops = {
 	.import_file = lmdb_import_file,
 	.import_mem = lmdb_no_import_mem,
 	.space = lmdb_space,
+	.hold = lmdb_hold,
+	.held = lmdb_held,
 };
 
 int kv_open_lmdb(struct kv **out, const char *path, uint64_t map_bytes)

@@ -25,6 +25,8 @@ struct kv_ops {
 	int (*import_file)(struct kv *kv, const char *path);
 	int (*import_mem)(struct kv *kv, const void *bytes, size_t len);
 	void (*space)(struct kv *kv, uint64_t *used, uint64_t *total);
+	int (*hold)(struct kv *kv, uint64_t bytes);  /* this and the next: NULL in memory */
+	uint64_t (*held)(struct kv *kv);
 };
 
 /* Embedded first in each backend's struct. */

@@ -21,7 +21,6 @@
 #define WRITES_MAX 16
 #define RUN_PAGES_MAX 64
 #define TABLES_PER_COMMIT 512
-#define INTERVAL (30 * NSEC_SEC)
 
 struct item {
 	struct blk *blk;
@@ -62,6 +61,12 @@ bool checkpoint_useful(const struct store *s)
 	return s->dirty_blks || s->dirty_files || s->journal.used;
 }
 
+/* What is deleted on a full disk is wanted. */
+nsec_t checkpoint_interval(const struct store *s)
+{
+	return (s->space.refused ? 1 : 30) * NSEC_SEC;
+}
+
 bool checkpoint_due(const struct store *s, nsec_t now)
 {
 	if (!checkpoint_useful(s))
@@ -70,7 +75,7 @@ bool checkpoint_due(const struct store *s, nsec_t now)
 		return true;
 	if (s->journal.used > (s->journal.bytes - JOURNAL_FIRST) / 2)
 		return true;
-	return s->dirty_since && now - s->dirty_since >= INTERVAL;
+	return s->dirty_since && now - s->dirty_since >= checkpoint_interval(s);
 }
 
 static void add_items(struct checkpoint *c, struct blk *b, unsigned leaf)

@@ -52,6 +52,7 @@ void space_init(struct store *s, uint64_t pages)
 
 	sp->pages_max = max ? MIN(max, (uint64_t)LOC_NONE - 1) : LOC_NONE - 1;
 	set_pages(sp, MIN(pages, (uint64_t)LOC_NONE - 1));
+	sp->pages_max = MAX(sp->pages_max, sp->pages); /* a file is not made smaller */
 }
 
 void space_fini(struct store *s)
@@ -121,6 +122,40 @@ static uint64_t reserve_pages(const struct store *s)
 	uint64_t wish = MAX(((uint64_t)64 << 20) / PAGE_BYTES, total / 50);
 
 	return MIN(wish, total / 8); /* small stores would be all reserve */
+}
+
+/* --- what the index needs of the file system ---
+ *
+ * A promise must find its place in the index too: page tables, block and file records, half empty
+ * pages of the tree. Files of one page take the most. */
+#define INDEX_SHARE 16u /* bytes of data per byte of index, at worst */
+
+static uint64_t index_need(const struct store *s, uint64_t promised)
+{
+	uint64_t used, total;
+
+	kv_space(s->kv, &used, &total);
+	return used + INDEX_SLACK + s->dirty_bytes + promised / INDEX_SHARE;
+}
+
+static uint64_t promised(const struct store *s)
+{
+	return s->space.granted + s->space.reserved * PAGE_BYTES;
+}
+
+/* Bytes that could be promised beyond what is, had the index `held`. */
+static uint64_t index_allows(const struct store *s, uint64_t held)
+{
+	uint64_t need = index_need(s, promised(s));
+
+	if (held >= UINT64_MAX / INDEX_SHARE)
+		return UINT64_MAX;
+	return held > need ? (held - need) * INDEX_SHARE : 0;
+}
+
+void space_hold_index(struct store *s)
+{
+	(void)!kv_hold(s->kv, index_need(s, promised(s)));
 }
 
 /* Makes at least `pages` free pages exist beyond what is promised, by growing the file. */
@@ -362,7 +397,8 @@ void space_rebuild(struct store *s)
 		}
 	}
 	keep_replaced(s);
-	(void)grow(s, 0); /* short only if the file system shrank: then checkpoints say so */
+	space_hold_index(s);
+	(void)grow(s, reserve_pages(s)); /* may fail when somebody else filled the file system */
 }
 
 /* --- the public side --- */
@@ -376,6 +412,8 @@ void store_get_space(struct store *s, struct store_space *out)
 	out->reserve = reserve_pages(s) * PAGE_BYTES;
 	out->granted = sp->granted;
 	out->free = left > out->reserve + sp->granted ? left - out->reserve - sp->granted : 0;
+	out->free = MIN(out->free, index_allows(s, kv_held(s->kv) + MIN(s->disk->ops->free_bytes(s->disk),
+	                                                                UINT64_MAX - kv_held(s->kv))));
 }
 
 /* What the file has for new grants as it is. */
@@ -396,9 +434,14 @@ uint64_t store_grant(struct store *s, uint64_t want)
 		return 0;
 	store_get_space(s, &now);
 	give = MIN(want, now.free);
+	if (kv_hold(s->kv, index_need(s, promised(s) + give)) < 0)
+		give = MIN(give, index_allows(s, kv_held(s->kv)));
 	give -= give % PAGE_BYTES;
-	if (!grow(s, DIV_UP(s->space.granted + give, PAGE_BYTES)))
+	if (!grow(s, DIV_UP(s->space.granted + give, PAGE_BYTES) + reserve_pages(s)))
 		give = MIN(give, in_file(s));
+	s->space.refused = give < want;
+	if (s->space.refused && checkpoint_useful(s))
+		checkpoint_want(s); /* what was deleted comes back with it; who was refused asks again */
 	s->space.granted += give;
 	return give;
 }

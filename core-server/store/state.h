@@ -19,6 +19,7 @@
 #define SEAL_UNKNOWN UINT64_MAX  /* the record is lost: nothing may be accepted */
 #define LOC_NONE UINT32_MAX      /* page numbers of the data file: 16 TiB a store at most */
 #define JOURNAL_FIRST (2 * (uint64_t)PAGE_BYTES) /* behind the two header blocks */
+#define INDEX_SLACK ((uint64_t)16 << 20) /* old versions of pages of the tree, and the reserve's */
 #define GROW_BYTES ((uint64_t)256 << 20)
 #define BATCH_BYTES_MAX (2u << 20)  /* of gathered requests; a single one may be larger */
 #define BATCH_OPS_MAX 1024
@@ -193,6 +194,7 @@ struct space {
 	uint64_t free;             /* pages with used == 0 */
 	uint64_t reserved;         /* promised to requests under way and to overlay pages without space */
 	uint64_t granted;          /* bytes, promised to peers */
+	bool refused;              /* the last who asked did not get all */
 	uint64_t cursor;           /* next fit */
 	uint64_t superseded;       /* committed pages that the next checkpoint gives back */
 	struct grains next;        /* never committed, freed since the last cut */
@@ -355,6 +357,7 @@ bool space_coming(const struct store *s);
 int space_load(struct store *s);
 int space_save(struct store *s);
 void space_rebuild(struct store *s);
+void space_hold_index(struct store *s); /* as far as the file system allows */
 
 /* submit.c, prepare.c */
 void submit_pump(struct store *s);
@@ -407,6 +410,7 @@ void checkpoint_want(struct store *s);
 bool checkpoint_useful(const struct store *s);
 void checkpoint_step(struct store *s);
 void checkpoint_free(struct store *s);
+nsec_t checkpoint_interval(const struct store *s);
 bool checkpoint_due(const struct store *s, nsec_t now);
 
 /* read.c */

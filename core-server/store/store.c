@@ -12,7 +12,6 @@
 #define INDEX_DEFAULT ((uint64_t)64 << 20)
 #define LARGE_DEFAULT 65536u
 #define SEAL_AFTER (50 * NSEC_MSEC)
-#define CHECKPOINT_AFTER (30 * NSEC_SEC)
 
 static struct store_config defaults(const struct store_config *c)
 {
@@ -43,6 +42,9 @@ int store_format(struct disk *disk, struct kv *kv, uint64_t cluster, server_id_t
 	if (rc < 0)
 		return rc;
 	disk->ops->close_file(f);
+	rc = kv_hold(kv, INDEX_SLACK);
+	if (rc < 0)
+		return rc;
 	sb = (struct superblock){
 		.cluster = cluster,
 		.server = server,
@@ -265,7 +267,7 @@ nsec_t store_tick(struct store *s, nsec_t now)
 			next = j->written + SEAL_AFTER;
 	}
 	if (s->dirty_since)
-		next = MIN(next, MAX(s->dirty_since + CHECKPOINT_AFTER, now + NSEC_MSEC));
+		next = MIN(next, MAX(s->dirty_since + checkpoint_interval(s), now + NSEC_MSEC));
 	index_trim(s);
 	return next;
 }

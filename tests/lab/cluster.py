@@ -48,6 +48,8 @@ class Server:
         self.name = kind + (str(number) if kind == "core" else "")
         self.address = f"127.{index}.0.{place}:{PORT[kind]}"
         self.base = os.path.join(cluster.root, site, self.name)
+        self.directory = self.base  # its disk
+        self.options = {}           # of this server alone, on top of its kind's
         self.process = None
 
     def __str__(self):
@@ -65,18 +67,19 @@ class Server:
         return os.path.join(self.cluster.bindir, PROGRAM[self.kind])
 
     def write_config(self):
-        os.makedirs(self.base, exist_ok=True)
+        os.makedirs(self.directory, exist_ok=True)
+        os.makedirs(os.path.dirname(self.base), exist_ok=True)
         program = PROGRAM[self.kind]
         lines = [f"# The {self.kind} server {self.name} of {self.site}; {program}(8) tells all keys.",
                  "# Written anew by every start of the demo or test: it keeps no edits.", ""]
         lines += self.cluster.common_config()
         lines += ["# This server. The site follows from the address.", "[server]",
                   f"id = {self.id}", f"kind = {self.kind}", f"listen = {self.address}",
-                  f"directory = {self.base}"]
-        lines += [f"{k} = {v}" for k, v in self.cluster.options.get(self.kind, {}).items()]
+                  f"directory = {self.directory}"]
+        options = {**self.cluster.options.get(self.kind, {}), **self.options}
+        lines += [f"{k} = {v}" for k, v in options.items()]
         if self.kind == "access":
-            if not self.running(): # a stat on the mount of a fenced server waits for the majority
-                self.prepare_mount()
+            self.prepare_mount()
             lines.append(f"mount = {self.mount}")
         with open(self.config, "w") as f:
             f.write("\n".join(lines) + "\n")
@@ -87,8 +90,9 @@ class Server:
             os.makedirs(self.mount, exist_ok=True)
             os.stat(self.mount)
         except OSError:
-            subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL)
-            os.makedirs(self.mount, exist_ok=True)
+            if not self.running():
+                subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL)
+                os.makedirs(self.mount, exist_ok=True)
 
     def format(self):
         run([self.program(), "--config", self.config, "--format"])
@@ -205,7 +209,7 @@ class Cluster:
     def format(self):
         """Servers have not run before the last line: what an interrupted run left holds nothing."""
         for s in self.of("hint") + self.of("core"):
-            shutil.rmtree(s.base)
+            shutil.rmtree(s.directory)
             s.format()
         with open(os.path.join(self.root, "formatted"), "w"):
             pass
