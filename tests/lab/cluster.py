@@ -79,7 +79,8 @@ class Server:
         options = {**self.cluster.options.get(self.kind, {}), **self.options}
         lines += [f"{k} = {v}" for k, v in options.items()]
         if self.kind == "access":
-            self.prepare_mount()
+            if not self.running(): # a stat on the mount of a fenced server waits for the majority
+                self.prepare_mount()
             lines.append(f"mount = {self.mount}")
         with open(self.config, "w") as f:
             f.write("\n".join(lines) + "\n")
@@ -90,9 +91,8 @@ class Server:
             os.makedirs(self.mount, exist_ok=True)
             os.stat(self.mount)
         except OSError:
-            if not self.running():
-                subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL)
-                os.makedirs(self.mount, exist_ok=True)
+            subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL)
+            os.makedirs(self.mount, exist_ok=True)
 
     def format(self):
         run([self.program(), "--config", self.config, "--format"])
