@@ -369,9 +369,10 @@ void index_free(struct store *s)
 /* --- what callers may ask --- */
 bool store_get_file(struct store *s, file_id_t file, struct store_file *out)
 {
-	struct file *f = index_file(s, file);
+	struct file *f;
 
-	index_trim(s);
+	index_trim(s); /* before: what is looked up now might go with it */
+	f = index_file(s, file);
 	*out = f->exists ? f->rec : (struct store_file){0};
 	return f->exists;
 }
