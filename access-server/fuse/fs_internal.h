@@ -98,7 +98,8 @@ struct fs {
 	struct mount_id connection;
 	struct mailbox mailbox;
 	pthread_t thread[FS_THREADS_MAX];
-	unsigned threads;            /* started */
+	unsigned threads;            /* wanted: does not change while one runs */
+	unsigned threads_started;    /* the loop's */
 	unsigned threads_waiting;    /* for buffer memory; atomic */
 	struct invalidator invalidator[FS_INVALIDATORS];
 	bool mounted, stopping;

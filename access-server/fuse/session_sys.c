@@ -81,6 +81,12 @@ static void op_init(void *ctx, struct fuse_conn_info *conn)
 
 static void deliver_gone(struct letter *letter);
 
+static void threads_end(struct fs *fs, unsigned n)
+{
+	if (__atomic_add_fetch(&fs->threads_ended, n, __ATOMIC_ACQ_REL) == fs->threads)
+		mailbox_post(&fs->mailbox, &fs->gone, deliver_gone);
+}
+
 static void *serve(void *arg)
 {
 	struct fs *fs = arg;
@@ -102,8 +108,7 @@ static void *serve(void *arg)
 	}
 	free(buf.mem);
 	fuse_session_exit(fs->session);
-	if (__atomic_add_fetch(&fs->threads_ended, 1, __ATOMIC_ACQ_REL) == fs->threads)
-		mailbox_post(&fs->mailbox, &fs->gone, deliver_gone);
+	threads_end(fs, 1);
 	return NULL;
 }
 
@@ -124,7 +129,7 @@ static void deliver_gone(struct letter *letter)
 {
 	struct fs *fs = container_of(letter, struct fs, gone);
 
-	for (unsigned i = 0; i < fs->threads; i++)
+	for (unsigned i = 0; i < fs->threads_started; i++)
 		pthread_join(fs->thread[i], NULL);
 	invalidators_stop(fs);
 	fs->mounted = false;
@@ -203,6 +208,20 @@ static int prepare_mount_point(struct fs *fs, const char **why)
 	return mkdir(fs->path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+static int start_threads(struct fs *fs)
+{
+	fs->threads = fs->config.threads; /* the first one reads it already */
+	for (; fs->threads_started < fs->threads; fs->threads_started++) {
+		int rc = pthread_create(&fs->thread[fs->threads_started], NULL, serve, fs);
+
+		if (rc == 0)
+			continue;
+		threads_end(fs, fs->threads - fs->threads_started);
+		return -rc;
+	}
+	return 0;
+}
+
 static const struct fuse_custom_io custom_io = {.read = io_read, .writev = io_writev};
 
 int fs_start(struct fs *fs, struct volume *v, const char **why)
@@ -227,10 +246,8 @@ int fs_start(struct fs *fs, struct volume *v, const char **why)
 		rc = fuse_session_custom_io(fs->session, &custom_io, fuse_session_fd(fs->session));
 	if (rc == 0)
 		rc = invalidators_start(fs);
-	for (unsigned i = 0; i < fs->config.threads && rc == 0; i++) {
-		fs->threads = fs->config.threads;
-		rc = -pthread_create(&fs->thread[i], NULL, serve, fs);
-	}
+	if (rc == 0)
+		rc = start_threads(fs);
 	if (rc < 0)
 		umount2(fs->path, MNT_FORCE | MNT_DETACH);
 	return rc;

@@ -70,7 +70,7 @@ void fs_kick(struct fs *fs)
 {
 	if (fs->gone_seen)
 		return;
-	for (unsigned i = 0; i < fs->threads; i++)
+	for (unsigned i = 0; i < fs->threads_started; i++)
 		pthread_kill(fs->thread[i], SIGUSR2);
 }
 
