@@ -1,12 +1,13 @@
 # A thin front for CMake: what each target does stands in the folder that owns it.
 BUILD ?= build/release
 ASAN ?= build/asan
+TSAN ?= build/tsan
 CMAKE_FLAGS ?= -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo
 JOBS ?= $(shell nproc)
 # Programs as root: mounting needs it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all deps build asan demo demo-stop test fresh soak bench clean
+.PHONY: all deps build asan tsan demo demo-stop test fresh soak bench clean
 
 all: build
 
@@ -21,9 +22,16 @@ asan: deps
 	@cmake -S . -B $(ASAN) $(CMAKE_FLAGS) -DDC_SANITIZE=address >/dev/null
 	@cmake --build $(ASAN) -j $(JOBS)
 
+# What runs under the thread sanitizer: the servers and the tests of what crosses threads.
+tsan: deps
+	@cmake -S . -B $(TSAN) $(CMAKE_FLAGS) -DDC_SANITIZE=thread >/dev/null
+	@cmake --build $(TSAN) -j $(JOBS) --target thread_tests distcloud-access distcloud-core \
+		distcloud-hint distcloud
+
 # Unit tests and some seeds run under the sanitizers, too; the lab runs the real servers.
-test: build asan
+test: build asan tsan
 	@ctest --test-dir $(ASAN) -L 'unit|fuzz|sim' -E planted_bugs --output-on-failure
+	@$(SUDO) ctest --test-dir $(TSAN) -L thread --output-on-failure
 	@$(SUDO) ctest --test-dir $(BUILD) --output-on-failure
 
 demo: build
@@ -47,4 +55,4 @@ bench: build
 	@$(SUDO) bench/run $(BUILD)/bin
 
 clean:
-	@rm -rf build/release build/asan
+	@rm -rf build/release build/asan build/tsan

@@ -37,7 +37,7 @@ static struct invalidation *next(struct invalidator *v)
 
 	while (sem_wait(&v->count) < 0)
 		;
-	node = __cds_wfcq_dequeue_blocking(&v->head, &v->tail);
+	node = queue_take(&v->head, &v->tail);
 	CHECK(node);
 	return container_of(node, struct invalidation, node);
 }
@@ -61,8 +61,7 @@ static void *run(void *arg)
 
 static void post(struct invalidator *v, struct invalidation *in)
 {
-	cds_wfcq_node_init(&in->node);
-	cds_wfcq_enqueue(&v->head, &v->tail, &in->node);
+	queue_put(&v->head, &v->tail, &in->node);
 	sem_post(&v->count);
 }
 

@@ -16,6 +16,7 @@ static void deliver_all(struct mailbox *m)
 		__cds_wfcq_for_each_blocking_safe(&head, &tail, node, next) {
 			struct letter *letter = container_of(node, struct letter, node);
 
+			queue_acquire(node);
 			letter->deliver(letter);
 		}
 	}
@@ -52,7 +53,6 @@ void mailbox_post(struct mailbox *m, struct letter *letter,
                   void (*deliver)(struct letter *letter))
 {
 	letter->deliver = deliver;
-	cds_wfcq_node_init(&letter->node);
-	if (!cds_wfcq_enqueue(&m->head, &m->tail, &letter->node))
+	if (!queue_put(&m->head, &m->tail, &letter->node))
 		uv_async_send(&m->bell);
 }

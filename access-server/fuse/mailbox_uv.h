@@ -5,10 +5,9 @@
  * and belongs to the mailbox from mailbox_post() until its deliver() is called. */
 #pragma once
 
-#include <urcu/wfcqueue.h>
 #include <uv.h>
 
-#include "common/base/base.h"
+#include "access-server/fuse/queue.h"
 
 struct letter {
 	struct cds_wfcq_node node;

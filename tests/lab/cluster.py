@@ -252,7 +252,7 @@ class Cluster:
         for site in self.sites:
             subprocess.run(["umount", "-l", self.mount(site)], stderr=subprocess.DEVNULL)
 
-    def stop(self):
+    def stop(self, seconds=20):
         """Access servers first, so that they can write what is unwritten. The servers that did not
         end by themselves and were killed."""
         killed = []
@@ -261,7 +261,7 @@ class Cluster:
                 s.signal(signal.SIGTERM)
             for s in self.of(kind):
                 try:
-                    s.wait_gone(20)
+                    s.wait_gone(seconds)
                 except Failure:
                     s.kill()
                     killed.append(s)
