@@ -324,6 +324,8 @@ static bool run_one(struct file *f, struct vol_req *req)
 		return true;
 	}
 	need = op_need(f, req);
+	if (VOL_BUG(v, VOLUME_BUG_APPEND_EARLY) && (req->flags & VOL_F_APPEND) && !rs(req)->step++)
+		req->off = f->size;
 	return file_admits(f, req, need) && op_try(f, req);
 }
 

@@ -57,6 +57,8 @@ bool read_reply_good(struct file *f, const struct msg_read_reply *r, struct slic
 	uint32_t first = r->off / PAGE_BYTES, pages = r->len / PAGE_BYTES, at = 0;
 	unsigned count = bits_count(r->present, pages);
 
+	if (VOL_BUG(f->v, VOLUME_BUG_SUMS_UNCHECKED))
+		return true;
 	if (r->sums.len != count * 8 || payload.len != count * PAGE_BYTES || r->present.len * 8 < pages)
 		return false;
 	for (uint32_t i = 0; i < pages; i++) {
@@ -314,6 +316,8 @@ static nsec_t hedge_after(struct volume *v, server_id_t s)
 {
 	nsec_t latency = peer_get(v, s)->latency;
 
+	if (VOL_BUG(v, VOLUME_BUG_NO_HEDGE))
+		return 10 * NSEC_SEC;
 	return latency ? MAX(2 * latency, HEDGE_MIN) : MAX(2 * peer_rtt(v, s), HEDGE_UNKNOWN);
 }
 

@@ -26,9 +26,14 @@ enum volume_bug {
 	VOLUME_BUG_REPAIR_AHEAD = 128,   /* A5: "repairs" a replica that is ahead */
 	VOLUME_BUG_SERVES_LAPSED = 256,  /* A10: serves without a valid session */
 	VOLUME_BUG_FLUSH_ONE = 512,      /* P1: one durable replica is enough */
-	VOLUME_BUG_TOLD_UNSYNCED = 1 << 18, /* P4: a size is told to others before it is durable */
+	VOLUME_BUG_FLUSH_ALL = 1024,     /* P6: a flush waits for all three replicas */
+	VOLUME_BUG_NO_HEDGE = 2048,      /* P6: a read waits for the replica it asked first */
+	VOLUME_BUG_SUMS_UNCHECKED = 4096, /* P7: what a replica sends is taken as it is */
+	VOLUME_BUG_UNBOUNDED = 8192,     /* P8: the write buffer has no limit */
+	VOLUME_BUG_APPEND_EARLY = 16384, /* P3: appends go to the end known when they were asked for */
 	VOLUME_BUG_NO_GRANTS = 1 << 16,  /* P8: a write waits for no promise of space */
 	VOLUME_BUG_ONE_FULL = 1 << 17,   /* P8: one full replica is enough for ENOSPC */
+	VOLUME_BUG_TOLD_UNSYNCED = 1 << 18, /* P4: a size is told to others before it is durable */
 };
 
 struct volume_config {

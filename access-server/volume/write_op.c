@@ -112,7 +112,7 @@ static int blocks_ready(struct file *f, uint64_t off, uint64_t end, bool *room)
 
 static bool buffer_has_room(struct volume *v, const struct vol_req *req, uint64_t len)
 {
-	uint64_t limit = v->config.buffer_bytes;
+	uint64_t limit = VOL_BUG(v, VOLUME_BUG_UNBOUNDED) ? UINT64_MAX / 2 : v->config.buffer_bytes;
 
 	/* A recall waits for the kernel, and the kernel for its writebacks: they may go beyond. */
 	if (req->flags & VOL_F_WRITEBACK)
@@ -170,7 +170,8 @@ static bool own_data(struct slice in, struct slice *out)
 bool write_try(struct file *f, struct vol_req *req)
 {
 	struct volume *v = f->v;
-	uint64_t off = req->flags & VOL_F_APPEND ? f->size : req->off, end;
+	bool append = req->flags & VOL_F_APPEND && !VOL_BUG(v, VOLUME_BUG_APPEND_EARLY);
+	uint64_t off = append ? f->size : req->off, end;
 	bool durable = (req->flags & (VOL_F_DSYNC | VOL_F_SYNC)) != 0, room = false;
 	struct slice data;
 	int rc;

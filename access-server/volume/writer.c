@@ -295,10 +295,20 @@ void writer_ungate(struct file *f)
 
 /* --- flushed, settled, freed --- */
 
+static bool all_have(struct block *b, const struct record *r, uint8_t stale)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (!(stale >> i & 1) && !acked(b, i, r))
+			return false;
+	return true;
+}
+
 static bool pair_has(struct block *b, const struct record *r, uint8_t stale)
 {
 	struct file *f = b->f;
 
+	if (VOL_BUG(f->v, VOLUME_BUG_FLUSH_ALL) && !all_have(b, r, stale))
+		return false;
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		if ((stale >> i & 1) || !acked(b, i, r))
 			continue;
@@ -310,14 +320,6 @@ static bool pair_has(struct block *b, const struct record *r, uint8_t stale)
 				return true;
 	}
 	return false;
-}
-
-static bool all_have(struct block *b, const struct record *r, uint8_t stale)
-{
-	for (unsigned i = 0; i < REPLICAS; i++)
-		if (!(stale >> i & 1) && !acked(b, i, r))
-			return false;
-	return true;
 }
 
 /* May replica i be left behind now? The others have the oldest record already. */

@@ -121,7 +121,7 @@ enum status replica_admit(struct replica *r, file_id_t file, uint64_t map, uint6
 	*out = NULL;
 	if (r->disk_failed)
 		return STATUS_DISK;
-	if (replica_fenced(r) && !serves_fenced)
+	if (replica_fenced(r) && !serves_fenced && !replica_has_bug(r, REPLICA_BUG_WRITES_FENCED))
 		return STATUS_FENCED;
 	f = file_get(r, file);
 	if (f == NULL)

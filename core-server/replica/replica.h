@@ -30,6 +30,7 @@ enum replica_bug {
 	REPLICA_BUG_BLANK_COUNTS = 8,     /* A8: unknown blocks are served as zeros */
 	REPLICA_BUG_SERVES_FENCED = 16,   /* A10: reads go on without a session */
 	REPLICA_BUG_INSTALL_BLIND = 32,   /* B2: install does not look at the target's version */
+	REPLICA_BUG_WRITES_FENCED = 64,   /* P5: writes and seals go on without a session */
 	REPLICA_BUG_GAP_ACCEPTED = 1 << 16, /* P4: a write goes upon any older version */
 	REPLICA_BUG_WALKS_ONCE = 1 << 17,   /* A15: deleted files are looked for after the start only */
 };

@@ -25,12 +25,15 @@
 
 struct store;
 
-/* Planted bugs, for the tests of the tests: each breaks one rule of trap A13 and must be found. */
+/* Planted bugs, for the tests of the tests: each breaks one rule of trap A13, or P7, and must be found. */
 enum store_bug {
 	STORE_BUG_SYNC_RETRIED = 1,  /* a failed sync is tried again, and success then counts */
 	STORE_BUG_IN_PLACE = 2,      /* large writes overwrite committed pages in place */
 	STORE_BUG_NO_DATA_SYNC = 4,  /* a commit does not wait for its large writes to be synced */
 	STORE_BUG_EARLY_CUT = 8,     /* the journal is cut before the index is durable */
+	STORE_BUG_SUMS_UNCHECKED = 16, /* P7: data that does not fit the sums it came with is taken */
+	STORE_BUG_MERGE_BLIND = 32,  /* P7: a part of a page is written into whatever the disk gives */
+	STORE_BUG_READ_BLIND = 64,   /* P7: what the disk gives is sent with the sum it should have */
 };
 
 /* Zeros mean defaults. */

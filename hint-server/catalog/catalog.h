@@ -29,6 +29,7 @@ enum catalog_bug {
 	CATALOG_BUG_NO_SLOTS = 1,     /* B5: a repeated change is applied again */
 	CATALOG_BUG_EPOCH_KEPT = 2,   /* P2: a recovery gets the old epoch */
 	CATALOG_BUG_ORPHAN_UNMARKED = 4, /* an inode without names is in no index of such */
+	CATALOG_BUG_UNKNOWN_GONE = 8, /* A15: a file never heard of is a deleted one */
 };
 
 /* A reply and the memory its spans point into. Reusable; valid until used again. */

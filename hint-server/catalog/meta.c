@@ -77,7 +77,7 @@ bool meta_file_gone(struct catalog *c, uint64_t ino)
 
 	if (incarnation < c->meta.incarnation && db_get(c, &k, &v) && v.len == 8)
 		next = get_u64le(v.p);
-	if (counter == 0 || counter >= next)
+	if ((counter == 0 || counter >= next) && !(c->bugs & CATALOG_BUG_UNKNOWN_GONE))
 		return false;
 	k = key1('i', ino);
 	return !db_get(c, &k, &v) && c->rc == 0;

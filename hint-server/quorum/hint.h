@@ -26,7 +26,10 @@ enum hint_bug {
 	HINT_BUG_NO_RECALL = 8,        /* directory changes do not wait for cached entries */
 	HINT_BUG_EPOCH_KEPT = 16,      /* P2: a recovery gets the old epoch */
 	HINT_BUG_SYNC_RETRIED = 32,    /* A13: a failed log sync is retried */
-	HINT_BUG_GC_STALE = 64,        /* A15: the collector is answered without the read index */
+	HINT_BUG_GC_STALE = 64,        /* A15: the collector is answered without the read index, and
+	                                  by absence alone: with ids that are never reused a late
+	                                  answer by itself does no harm */
+	HINT_BUG_ORPHANS_UNASKED = 128, /* A15: files without a name go, whoever has them open */
 	HINT_BUG_ORPHAN_UNMARKED = 1 << 16, /* a catalog that contradicts itself */
 	HINT_BUG_SHOWN_BY_LEADER = 1 << 17, /* followers do not apply what servers showed: voters differ */
 };

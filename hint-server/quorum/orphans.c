@@ -95,9 +95,9 @@ static bool conclude(struct hint *h)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < o->n; i++) {
-		bool open = false;
+		bool asked = !(h->config.bugs & HINT_BUG_ORPHANS_UNASKED), open = false;
 
-		for (unsigned a = 0; a < o->askers; a++)
+		for (unsigned a = 0; a < o->askers && asked; a++)
 			open |= !o->answered[(size_t)a * o->n + i] && sess_find(h, o->session[a]);
 		if (!open)
 			gone[n++] = o->ino[i];

@@ -91,10 +91,23 @@ static void on_session(struct cluster *c, const struct msg *m)
 	node_format_soon(n);
 }
 
+/* P8: what an access server says that it holds for writers. Beyond the limit go only what the kernel
+ * must get rid of, and one record. */
+static void on_heartbeat(struct cluster *c, const struct msg *m)
+{
+	uint64_t limit = ACCESS_BUFFER_BYTES + ACCESS_BUFFER_BYTES / 4 + (128u << 10);
+
+	if (m->heartbeat.dirty_bytes > limit)
+		world_fail(&c->w, "P8: access server %u holds %" PRIu64 " bytes of writes", m->src,
+		           m->heartbeat.dirty_bytes);
+}
+
 void check_wire_sent(struct cluster *c, const struct node *from, const struct msg *m)
 {
 	if (m->type == MSG_TYPE_op_session && from->id == m->src) {
 		cluster_find(c, m->src)->opening = m->id;
+	} else if (m->type == MSG_TYPE_heartbeat) {
+		on_heartbeat(c, m);
 	} else if (m->type == MSG_TYPE_r_session) {
 		on_session(c, m);
 	} else if (m->type == MSG_TYPE_r_lease) {

@@ -131,6 +131,24 @@ void clients_free(struct cluster *c)
 
 /* --- one operation --- */
 
+static nsec_t fenced_since(const struct client *cl)
+{
+	bool over = check_fence_over(cl->c, cl->n);
+
+	return over ? MAX(cl->c->fence.node[cl->n->index].good_until, 1) : 0;
+}
+
+/* P5: I/O that begins without a session waits for one. */
+static void check_held(struct client *cl)
+{
+	enum vol_op op = cl->req.op;
+	bool io = op == VOL_READ || op == VOL_WRITE || op == VOL_FSYNC || op == VOL_FALLOCATE;
+
+	if (io && cl->rc == 0 && cl->fenced && fenced_since(cl) == cl->fenced)
+		world_fail(&cl->c->w, "P5: access server %u has no session and does op %d of client %u",
+		           cl->n->id, (int)op, cl->id);
+}
+
 static void on_done(struct vol_req *req)
 {
 	struct client *cl = container_of(req, struct client, req);
@@ -151,6 +169,7 @@ static void on_done(struct vol_req *req)
 		           (int)req->op, req->rc);
 	check_space(cl);
 	cl->data = NULL; /* of what may follow at once */
+	check_held(cl);
 	cl->after(cl);
 	iobuf_put(given);
 	iobuf_put(got);
@@ -161,6 +180,7 @@ void client_submit(struct client *cl, void (*after)(struct client *cl))
 	CHECK(!cl->busy && !cl->dead);
 	cl->busy = true;
 	cl->begun = cl->c->w.now;
+	cl->fenced = fenced_since(cl);
 	cl->begun_stamp = history_stamp(&cl->c->hist);
 	cl->after = after;
 	cl->req.done = on_done;

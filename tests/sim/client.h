@@ -22,6 +22,7 @@ struct client {
 	enum client_kind kind;
 	uint32_t id, mount;
 	bool dead, busy, finished;
+	nsec_t fenced;                /* begun without a session, which was good until then; 0: with one */
 	struct vol_req req;
 	nsec_t begun;
 	uint32_t begun_stamp;
@@ -76,6 +77,9 @@ void client_append(struct client *cl, uint32_t file, bool sync, void (*after)(st
 void client_name(struct client *cl, enum name_op_type type, unsigned name, unsigned to,
                  void (*after)(struct client *cl));
 #define CLIENT_NAMES_N 4u
+
+/* Writes down the file that the request which just ended has created, and keeps it open. */
+void client_made(struct client *cl, uint32_t file, struct hist_file *f);
 
 /* Steps of the kinds of client. */
 void client_make(struct client *cl);

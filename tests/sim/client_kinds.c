@@ -193,6 +193,18 @@ void client_step_lock(struct client *cl)
 
 /* --- the maker: files first, then the directory for names --- */
 
+void client_made(struct client *cl, uint32_t file, struct hist_file *f)
+{
+	f->ino = cl->req.attr.ino;
+	f->site[0] = cl->req.attr.site0;
+	f->site[1] = cl->req.attr.site1;
+	f->site[2] = cl->req.attr.site2;
+	f->append = file == DATA_FILES;
+	f->unit_bytes = file == 0 || f->append ? CHUNK_BYTES : PAGE_BYTES;
+	cl->handle[file] = cl->req.out_handle;
+	cl->opened[file] = cl->begun_stamp;
+}
+
 static void made(struct client *cl)
 {
 	struct cluster *c = cl->c;
@@ -207,24 +219,19 @@ static void made(struct client *cl)
 		cl->finished = true;
 		return;
 	}
-	f->ino = cl->req.attr.ino;
-	f->site[0] = cl->req.attr.site0;
-	f->site[1] = cl->req.attr.site1;
-	f->site[2] = cl->req.attr.site2;
+	client_made(cl, cl->step, f);
 	c->hist.files = MAX(c->hist.files, cl->step + 1);
-	f->append = cl->step == DATA_FILES;
-	f->unit_bytes = cl->step == 0 || f->append ? CHUNK_BYTES : PAGE_BYTES;
-	cl->handle[cl->step] = cl->req.out_handle;
 	cl->file = cl->step++;
 	client_close(cl, cl->file, client_make);
 }
 
 void client_make(struct client *cl)
 {
-	char name[4];
+	char name[4] = "dir";
 	struct vol_req *req = fresh(cl, VOL_CREATE, FILE_ROOT);
 
-	snprintf(name, sizeof(name), "f%u", cl->step % 10);
+	if (cl->step <= DATA_FILES)
+		snprintf(name, sizeof(name), "f%u", cl->step % 10);
 	req->name = name_span(cl, 0, name);
 	req->flags = VOL_F_EXCL;
 	req->mode = cl->step > DATA_FILES ? S_IFDIR | 0755 : S_IFREG | 0644;

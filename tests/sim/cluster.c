@@ -77,6 +77,7 @@ static void init_nodes(struct cluster *c)
 
 static void observe(struct cluster *c, const struct node *from, const struct msg *m)
 {
+	check_fence_sent(c, from, m);
 	check_wire_sent(c, from, m);
 }
 
@@ -88,6 +89,7 @@ void cluster_init(struct cluster *c, const struct shape *shape, enum world_traci
 	world_init(&c->w, shape->seed, tracing);
 	simnet_init(&c->net, c);
 	c->net.observe = observe;
+	c->net.arrived = check_fence_arrived;
 	c->net.faults.jitter_percent = 10;
 	init_sites(c);
 	init_latency(c);
@@ -102,6 +104,7 @@ void cluster_fini(struct cluster *c)
 	clients_free(c);
 	history_fini(&c->hist);
 	check_wire_fini(&c->wire);
+	check_fence_fini(&c->fence);
 }
 
 void cluster_start(struct cluster *c)

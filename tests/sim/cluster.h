@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/topology/map.h"
+#include "tests/sim/check_fence.h"
 #include "tests/sim/check_wire.h"
 #include "tests/sim/history.h"
 #include "tests/sim/simnet.h"
@@ -37,6 +38,7 @@ struct cluster {
 	struct simnet net;
 	struct history hist;
 	struct check_wire wire;
+	struct check_fence fence;
 	struct node node[NODES_MAX];
 	unsigned nodes;
 	struct map_site site[SITES_MAX];  /* as configured */

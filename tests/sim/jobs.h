@@ -19,6 +19,7 @@ struct jobs_result {
 	uint64_t ops, events;
 	nsec_t virtual_time;
 	uint64_t first_failed;    /* seed */
+	char why[160];            /* it failed; cut */
 };
 
 #define JOBS_MAX 16

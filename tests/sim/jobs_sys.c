@@ -93,7 +93,7 @@ static bool more(const struct pool *p)
 
 static void feed(struct pool *p, struct child *ch)
 {
-	uint64_t last = p->next + BATCH - 1;
+	uint64_t last = p->next + (p->o->stop_at_failure ? 1 : BATCH) - 1;
 
 	if (!p->end)
 		last = MIN(last, p->o->last);
@@ -107,8 +107,10 @@ static void count(struct pool *p, uint64_t seed, bool failed, const char *why)
 		p->out->passed++;
 		return;
 	}
-	if (p->out->failed++ == 0 || seed < p->out->first_failed)
+	if (p->out->failed++ == 0 || seed < p->out->first_failed) {
 		p->out->first_failed = seed;
+		snprintf(p->out->why, sizeof(p->out->why), "%s", why);
+	}
 	if (p->out->failed <= JOBS_FAILED_MAX && !p->o->quiet)
 		printf("seed %" PRIu64 ": %s\n", seed, why);
 }

@@ -19,6 +19,7 @@ struct volume;
 struct hint;
 
 #define NODES_MAX 40
+#define ACCESS_BUFFER_BYTES (4u << 20) /* an access server's write buffer */
 
 struct node {
 	struct env env;            /* first */

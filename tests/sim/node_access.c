@@ -98,7 +98,7 @@ void access_start(struct node *n)
 	        .server = n->id,
 	        .site = n->site,
 	        .block_shift = FILE_BLOCK_SHIFT,
-	        .buffer_bytes = 4u << 20,
+	        .buffer_bytes = ACCESS_BUFFER_BYTES,
 	        .journal_slack_bytes = 1u << 20,
 	        .exceptions_max = n->c->shape.exceptions_max,
 	        .bugs = n->c->shape.volume_bugs,

@@ -264,8 +264,8 @@ static int find_bugs(const struct jobs_options *given)
 		o.run.scenario = b->scenario;
 		plant(&o.run, b->name);
 		jobs_run(&o, &r);
-		printf("%-22s %s after %" PRIu64 " runs\n", b->name, r.failed ? "found" : "MISSED",
-		       r.passed + r.failed);
+		printf("%-22s %s after %" PRIu64 " runs: %s\n", b->name, r.failed ? "found" : "MISSED",
+		       r.passed + r.failed, r.why);
 		fflush(stdout);
 		missed += !r.failed;
 	}

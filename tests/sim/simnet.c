@@ -73,6 +73,8 @@ static void deliver(struct node *n, struct node_event *ev)
 			msg_print(&m, text, sizeof(text));
 			world_trace(&s->c->w, "%u->%u at %u: %s", m.src, m.dst, n->id, text);
 		}
+		if (s->arrived)
+			s->arrived(s->c, n, &m);
 		node_recv(n, &m);
 	}
 	iobuf_put(payload.buf);
@@ -143,10 +145,13 @@ static int refuse(struct simnet *s, struct node *from, struct node *to)
 }
 
 static bool dropped(struct simnet *s, struct node *from, struct node *to, const struct msg *m,
-                    nsec_t *delay)
+                    nsec_t *delay, bool *spoiled)
 {
 	for (unsigned i = 0; i < s->hooks; i++) {
-		if (s->hook[i].fn(s->hook[i].ctx, from, to, m, delay) == SIMNET_DROP) {
+		enum simnet_verdict v = s->hook[i].fn(s->hook[i].ctx, from, to, m, delay);
+
+		*spoiled |= v == SIMNET_SPOIL;
+		if (v == SIMNET_DROP) {
 			world_trace(&s->c->w, "hook drops %s %u->%u", msg_type_name(m->type), from->id, to->id);
 			return true;
 		}
@@ -182,6 +187,7 @@ int simnet_send(struct simnet *s, struct node *from, const struct msg *given)
 	uint32_t bytes = WIRE_HEADER_BYTES + m.payload.len;
 	nsec_t at, delay = 0;
 	struct simnet_pair *p;
+	bool spoiled = false;
 
 	if (m.src == 0)
 		m.src = from->id;
@@ -196,9 +202,14 @@ int simnet_send(struct simnet *s, struct node *from, const struct msg *given)
 		s->observe(s->c, from, &m);
 	if (s->hostile.permille)
 		send_twin(s, from, to, &m);
-	if (dropped(s, from, to, &m, &delay)) {
+	if (dropped(s, from, to, &m, &delay, &spoiled)) {
 		s->lost++;
 		return 0;
+	}
+	spoiled = spoiled && m.payload.len > 0;
+	if (spoiled) {
+		m.payload = own_payload(m.payload);
+		m.payload.buf->data[m.payload.len / 2] ^= 0x10;
 	}
 	at = s->c->w.now + travel(s, from, to) + delay;
 	if (s->faults.fifo && delay == 0)
@@ -206,6 +217,8 @@ int simnet_send(struct simnet *s, struct node *from, const struct msg *given)
 	to_event(s, from, to, &m, at, bytes);
 	if (world_chance(&s->c->w, STREAM_NET, s->faults.dup_permille))
 		to_event(s, from, to, &m, s->c->w.now + travel(s, from, to), bytes);
+	if (spoiled)
+		iobuf_put(m.payload.buf);
 	return 0;
 }
 

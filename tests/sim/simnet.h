@@ -21,9 +21,10 @@ struct simnet_faults {
 	bool fifo;                      /* keep order, as one TCP connection does */
 };
 
-enum simnet_verdict { SIMNET_PASS, SIMNET_DROP };
+enum simnet_verdict { SIMNET_PASS, SIMNET_DROP, SIMNET_SPOIL };
 
-/* Scenarios decide about single messages: drop, or pass with *delay more. */
+/* Scenarios decide about single messages: drop, or pass with *delay more, or with a bit of the data
+ * flipped in the sender's memory, where no frame's checksum covers it. */
 struct simnet_hook {
 	enum simnet_verdict (*fn)(void *ctx, struct node *from, struct node *to, const struct msg *m,
 	                          nsec_t *delay);
@@ -52,6 +53,7 @@ struct simnet {
 	uint64_t sent, delivered, lost;
 	uint64_t count[MSG_TYPE_MAX];        /* delivered, by type */
 	void (*observe)(struct cluster *c, const struct node *from, const struct msg *m);
+	void (*arrived)(struct cluster *c, const struct node *at, const struct msg *m);
 };
 
 void simnet_init(struct simnet *s, struct cluster *c);

@@ -1,6 +1,7 @@
 #include "tests/sim/stage.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "hint-server/quorum/hint.h"
 #include "tests/sim/faults.h"
@@ -12,6 +13,8 @@ static unsigned n_rules;
 static enum simnet_verdict judge(void *ctx, struct node *from, struct node *to, const struct msg *m,
                                  nsec_t *delay)
 {
+	enum simnet_verdict verdict = SIMNET_PASS;
+
 	(void)ctx;
 	for (unsigned i = 0; i < n_rules; i++) {
 		struct stage_rule *r = &rules[i];
@@ -23,9 +26,11 @@ static enum simnet_verdict judge(void *ctx, struct node *from, struct node *to, 
 		r->hits++;
 		if (r->drop)
 			return SIMNET_DROP;
+		if (r->spoil)
+			verdict = SIMNET_SPOIL;
 		*delay += r->delay;
 	}
-	return SIMNET_PASS;
+	return verdict;
 }
 
 bool stage_start(struct cluster *c)
@@ -225,19 +230,48 @@ void stage_begin_lookup(struct client *cl, unsigned name)
 	began(cl);
 }
 
-int stage_unlink_file(struct client *cl, uint32_t file)
+static void named_request(struct client *cl, enum vol_op op, uint32_t file)
 {
-	if (!ready(cl))
-		return -ETIMEDOUT;
 	memset(&cl->req, 0, sizeof(cl->req));
-	cl->req.op = VOL_UNLINK;
+	cl->req.op = op;
 	cl->req.ino = FILE_ROOT;
 	cl->name[0][0] = 'f';
 	cl->name[0][1] = (char)('0' + file);
 	cl->req.name = (struct span){(const uint8_t *)cl->name[0], 2};
+}
+
+static int run_request(struct client *cl)
+{
 	client_submit(cl, nothing);
 	began(cl);
 	return stage_finish(cl, STAGE_OP_MAX);
+}
+
+int stage_unlink_file(struct client *cl, uint32_t file)
+{
+	if (!ready(cl))
+		return -ETIMEDOUT;
+	named_request(cl, VOL_UNLINK, file);
+	return run_request(cl);
+}
+
+int stage_make(struct client *cl)
+{
+	struct history *h = &cl->c->hist;
+	struct hist_file *f = &h->file[h->files];
+	int rc;
+
+	CHECK(h->files < FILES_MAX);
+	if (!ready(cl))
+		return -ETIMEDOUT;
+	named_request(cl, VOL_CREATE, h->files);
+	cl->req.flags = VOL_F_EXCL;
+	cl->req.mode = S_IFREG | 0644;
+	rc = run_request(cl);
+	if (rc)
+		return rc;
+	client_made(cl, h->files++, f);
+	return 0;
 }
 
 uint64_t stage_value(const struct client *cl)
@@ -272,6 +306,12 @@ void stage_pass_by(struct cluster *c, unsigned from, unsigned to)
 {
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(from), cluster_core_id(to, 0));
 	stage_drop(c, MSG_TYPE_install, cluster_access_id(from), cluster_core_id(to, 0));
+}
+
+struct stage_rule *stage_spoil(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to)
+{
+	(void)c;
+	return add((struct stage_rule){.type = type, .from = from, .to = to, .spoil = true});
 }
 
 struct stage_rule *stage_delay(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to,
@@ -330,6 +370,16 @@ struct node *stage_leader(struct cluster *c)
 		}
 	}
 	return best;
+}
+
+bool stage_leads(const struct node *n)
+{
+	struct hint_status s;
+
+	if (!n->alive)
+		return false;
+	hint_get_status(n->hint, &s);
+	return s.leader;
 }
 
 server_id_t stage_replica(struct cluster *c, uint32_t file, uint64_t block, unsigned site)

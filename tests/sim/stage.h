@@ -12,7 +12,7 @@ struct stage_rule {
 	enum msg_type type;       /* 0: any */
 	server_id_t from, to;     /* neighbours on the wire; 0: any */
 	unsigned times;           /* how often it still applies */
-	bool drop;
+	bool drop, spoil;
 	nsec_t delay;
 	unsigned hits;
 };
@@ -29,6 +29,7 @@ struct client *stage_client(struct cluster *c, unsigned site);
 bool stage_begin(struct cluster *c, unsigned site_a, struct client **a, unsigned site_b,
                  struct client **b);
 /* Each waits until it is done: the result, or -ETIMEDOUT while it is still under way. */
+int stage_make(struct client *cl);    /* a new file, open, with the next number */
 int stage_open(struct client *cl, uint32_t file);
 int stage_close(struct client *cl, uint32_t file);
 int stage_write(struct client *cl, uint32_t file, uint32_t unit, uint32_t units, bool sync);
@@ -55,6 +56,7 @@ void stage_wait(struct cluster *c, nsec_t t);
 struct stage_rule *stage_drop(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to);
 /* The (first) core server of site `to` gets no data from the access server of site `from`. */
 void stage_pass_by(struct cluster *c, unsigned from, unsigned to);
+struct stage_rule *stage_spoil(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to);
 struct stage_rule *stage_delay(struct cluster *c, enum msg_type type, server_id_t from, server_id_t to,
                                nsec_t delay);
 void stage_lift(struct cluster *c); /* all rules */
@@ -62,7 +64,8 @@ void stage_cut(struct cluster *c, server_id_t a, server_id_t b, bool cut); /* bo
 void stage_cut_hints(struct cluster *c, server_id_t a, bool cut);  /* from every hint server */
 void stage_crash(struct cluster *c, server_id_t id, bool power);
 void stage_restart(struct cluster *c, server_id_t id);
-struct node *stage_leader(struct cluster *c); /* NULL: none now */
+struct node *stage_leader(struct cluster *c); /* of the highest term; NULL: none now */
+bool stage_leads(const struct node *n);       /* it believes so */
 
 /* The server of site `site` that holds the block of the file. */
 server_id_t stage_replica(struct cluster *c, uint32_t file, uint64_t block, unsigned site);
