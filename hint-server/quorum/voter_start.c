@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #define INFLIGHT_ENTRIES_MAX 2048
-#define SNAPSHOT_TIMEOUT_MS 60000
+/* Until raft asks again for a snapshot that nobody confirmed: the voter may have died with it. One
+ * that is still on its way is not begun anew (snapshots_start()). */
+#define SNAPSHOT_TIMEOUT_MS 10000
 
 void voter_configuration(const struct voter_config *c, struct raft_configuration *out)
 {

@@ -15,8 +15,8 @@
 #define CALM_DOWN_MAX (30 * NSEC_SEC)
 #define VERIFY_MAX (30 * NSEC_SEC)
 #define CONVERGE_MAX (60 * NSEC_SEC)
-/* A voter that dies while it installs a snapshot is sent the next one after 60 s. */
-#define CATALOGS_MAX (80 * NSEC_SEC)
+/* A voter that dies while it installs a snapshot is sent the next one after 10 s. */
+#define CATALOGS_MAX (25 * NSEC_SEC)
 #define DELETED_MAX (40 * NSEC_SEC) /* two walks over all files, and what holds them up */
 
 void run_shape(struct shape *s, const struct run_options *o)
