@@ -328,10 +328,15 @@ def clear(cluster):
     shutil.rmtree(cluster.root, ignore_errors=True)
 
 
+def on_terminated(_number, _frame):
+    raise Failure("ended by SIGTERM")
+
+
 def main_guard(test, cluster):
-    """Runs test(cluster) on an empty directory and leaves the machine clean; says 'ok' or what
-    failed. Disks and logs stay after a failure, until the next run."""
+    """Runs test(cluster) on an empty directory and leaves the machine clean, also when it is ended by
+    a signal; says 'ok' or what failed. Disks and logs stay after a failure, until the next run."""
     code = 1
+    signal.signal(signal.SIGTERM, on_terminated)
     try:
         clear(cluster)
         test(cluster)
