@@ -220,8 +220,11 @@ void read_free(struct store *s)
 
 	while ((rd = s->readings) != NULL) {
 		DL_DELETE(s->readings, rd);
+		/* Whoever owns the request frees what is in it, too. */
 		iobuf_put(rd->r->data.buf);
+		rd->r->data = (struct slice){0};
 		mem_free(rd->r->sums);
+		rd->r->sums = NULL;
 		mem_free(rd->pages);
 		mem_free(rd->pieces);
 		mem_free(rd);

@@ -364,6 +364,21 @@ Test(store, reads_on_while_checkpoints_overwrite_the_pages)
 	mem_free(r.sums);
 }
 
+/* What a read had got belongs to nobody when the store closes under it: its owner frees the rest. */
+Test(store, leaves_nothing_in_a_read_it_gives_up)
+{
+	struct store_read r = {.file = FILE, .block = 0, .block_shift = 16, .len = 65536};
+
+	cr_assert_eq(rig_write_sync(&rig, FILE, 0, 0, page, 65536, 1), 0);
+	cr_assert_eq(rig_checkpoint(&rig), 0);
+	rig_read_begin(&rig, &r);
+	cr_assert_not_null(r.data.buf);
+	cr_assert_not_null(r.sums);
+	rig_close(&rig);
+	cr_assert_null(r.data.buf);
+	cr_assert_null(r.sums);
+}
+
 /* --- space --- */
 Test(store, is_full_when_it_is_full_and_deletes_go_on)
 {
