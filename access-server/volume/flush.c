@@ -13,6 +13,7 @@ bool file_flushed(const struct file *f, uint64_t n)
 void flush_wait(struct file *f, struct vol_req *req, uint64_t n)
 {
 	rs(req)->n = n;
+	f->flush_asked = n;
 	if (file_flushed(f, n)) {
 		vol_complete(f->v, req, 0);
 		return;

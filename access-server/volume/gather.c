@@ -5,12 +5,16 @@
 
 #define GATHER_FOR (4 * NSEC_MSEC)
 #define GATHER_BYTES (256u << 10) /* of all blocks */
+#define EAGER_RECORDS 4           /* between two flushes: the next flush is not far */
 
 void block_gather(struct block *b, const struct record *r, uint32_t len)
 {
 	struct volume *v = b->f->v;
 
-	if (r->len >= GATHER_RECORD || r->op != WRITE_DATA) {
+	/* A file that is flushed after every few writes gains nothing by waiting, and its records are
+	 * half-way when the flush comes. */
+	if (r->len >= GATHER_RECORD || r->op != WRITE_DATA ||
+	    (b->f->flush_asked && b->f->n - b->f->flush_asked <= EAGER_RECORDS)) {
 		block_send(b);
 		return;
 	}

@@ -198,7 +198,7 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 	f->lease = mode;
 	f->granted_at = f->v->now;
 	f->served = false;
-	f->n = 0;
+	f->n = f->flush_asked = 0;
 	f->all_known = fresh;
 	timer_stop(f->v, &f->lease_timer);
 	if (mode != LEASE_EXCLUSIVE)
@@ -266,7 +266,7 @@ void lease_none(struct file *f)
 	f->recalled = f->give_back = f->repair_only = f->recovery_waits = false;
 	f->unclean = f->unserved = false;
 	f->asks_n = 0;
-	f->n = 0;
+	f->n = f->flush_asked = 0;
 	timer_stop(v, &f->lease_timer);
 	timer_stop(v, &f->attr_timer);
 	flush_check(f);

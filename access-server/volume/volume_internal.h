@@ -146,6 +146,7 @@ struct file {
 	uint64_t epoch;
 	uint64_t above;         /* the highest seal met; 0: none above our epoch */
 	uint64_t n;             /* operations given a number in this epoch */
+	uint64_t flush_asked;   /* the last of them that somebody wanted durable; 0: none */
 	uint64_t recall_seq;    /* vol_recall_seq() when it was last recalled */
 	bool recalled;          /* and not yet acted upon, or being acted upon */
 	enum lease_mode recall_to, release_to;
