@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What an operator's scripts rely on: words, exit codes and JSON of `distcloud`, its errors for bad
-input, for a dead site and for a minority; and what servers say to a wrong directory, a second
-process and a clock that is hours off.
+input, for a dead site and for a minority; and what servers say to a wrong directory and a second
+process.
 
-usage: operator.py BINDIR DIRECTORY
+usage: admin.py BINDIR DIRECTORY
 """
 
 import json
