@@ -181,6 +181,23 @@ static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
 	return true;
 }
 
+/* The data must be of the pages the same server listed before, for the same version: install() goes by that list. */
+static bool as_listed(const struct copy *c, const struct msg_read_reply *r)
+{
+	uint32_t at = 0;
+
+	if (r->off != c->first * PAGE_BYTES || r->len != c->pages * PAGE_BYTES)
+		return false;
+	for (uint32_t i = 0; i < c->pages; i++) {
+		if (bit_get(r->present, i) != source_has(c, c->first + i))
+			return false;
+		if (bit_get(r->present, i) &&
+		    memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + (c->first + i) * 8, 8) != 0)
+			return false;
+	}
+	return true;
+}
+
 static bool on_data(struct rpc *rpc, const struct msg *m)
 {
 	struct copy *c = rpc->ctx;
@@ -191,9 +208,9 @@ static bool on_data(struct rpc *rpc, const struct msg *m)
 		return finished;
 	if (r->status == STATUS_BAD_PAGE)
 		end(c, COPY_BAD);
-	else if (r->status != STATUS_OK || !version_eq(r->version, c->at) || r->len != c->pages * PAGE_BYTES)
+	else if (r->status != STATUS_OK || !version_eq(r->version, c->at))
 		end(c, COPY_AGAIN);
-	else if (!read_reply_good(c->f, r, m->payload))
+	else if (!read_reply_good(c->f, r, m->payload) || !as_listed(c, r))
 		end(c, COPY_BAD);
 	else
 		install(c, m->payload);
