@@ -31,6 +31,21 @@ static void give_to_files(struct vol_map_entry *e)
 		}
 }
 
+static bool take_map(struct vol_map_entry *e, const struct msg *m)
+{
+	struct map *map = NULL;
+
+	if (!m || m->type != MSG_TYPE_r_bytes || m->r_bytes.status != STATUS_OK ||
+	    map_decode(m->r_bytes.bytes.p, m->r_bytes.bytes.len, &map) != 0)
+		return false;
+	if (map->version != e->version) {
+		map_free(map);
+		return false;
+	}
+	e->map = map;
+	return true;
+}
+
 static void on_map(struct session_call *c, const struct msg *m)
 {
 	struct vol_map_entry *e = container_of(c, struct vol_map_entry, call);
@@ -38,9 +53,7 @@ static void on_map(struct session_call *c, const struct msg *m)
 
 	vol_enter(v);
 	e->asking = false;
-	if (!m || m->type != MSG_TYPE_r_bytes || m->r_bytes.status != STATUS_OK ||
-	    map_decode(m->r_bytes.bytes.p, m->r_bytes.bytes.len, &e->map) != 0) {
-		e->map = NULL;
+	if (!take_map(e, m)) {
 		/* Old ones are kept only while an inode names them: asked for again when one does. */
 		if (m && m->r_status.status == STATUS_NOT_FOUND && e->version < v->newest_wanted) {
 			HASH_DEL(v->maps, e);
@@ -61,6 +74,8 @@ static void fetch(struct vol_map_entry *e)
 
 	if (e->asking || e->map)
 		return;
+	/* A new session asks before the retry is due: the timer must not outlive an entry given up. */
+	timer_stop(e->v, &e->timer);
 	e->asking = true;
 	m.q_map.map = e->version;
 	e->call.done = on_map;
