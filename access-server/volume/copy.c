@@ -181,7 +181,7 @@ static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
 	return true;
 }
 
-/* The data must be of the pages the same server listed before, for the same version: install() goes by that list. */
+/* install() goes by the pages the server listed before: the data of the same version must be of these. */
 static bool as_listed(const struct copy *c, const struct msg_read_reply *r)
 {
 	uint32_t at = 0;
