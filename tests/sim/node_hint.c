@@ -25,6 +25,7 @@ static void configure(struct node *n, struct hint_config *out)
 	out->shared_timeout = c->shape.shared_timeout;
 	out->election_timeout = 500 * NSEC_MSEC;
 	out->snapshot_entries = 200;
+	out->log_bytes = 4u << 20; /* goes round often, and is soon read at a start */
 	out->bugs = c->shape.hint_bugs;
 }
 
