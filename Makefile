@@ -28,11 +28,12 @@ tsan: deps
 	@cmake --build $(TSAN) -j $(JOBS) --target thread_tests distcloud-access distcloud-core \
 		distcloud-hint distcloud
 
-# Unit tests and some seeds run under the sanitizers, too; the lab runs the real servers.
+# Unit tests and some seeds run under the sanitizers, too; the lab runs the real servers. Two at a
+# time: what times something or wants all cores says so to ctest.
 test: build asan tsan
-	@ctest --test-dir $(ASAN) -L 'unit|fuzz|sim' -E planted_bugs --output-on-failure
-	@$(SUDO) ctest --test-dir $(TSAN) -L thread --output-on-failure
-	@$(SUDO) ctest --test-dir $(BUILD) --output-on-failure
+	@ctest --test-dir $(ASAN) -j 2 -L 'unit|fuzz|sim' -E planted_bugs --output-on-failure
+	@$(SUDO) ctest --test-dir $(TSAN) -j 2 -L thread --output-on-failure
+	@$(SUDO) ctest --test-dir $(BUILD) -j 2 --output-on-failure
 
 demo: build
 	@$(SUDO) tests/lab/demo start $(BUILD)/bin build/demo

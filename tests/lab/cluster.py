@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+import isolate
+
 SITES = ["hiroshima", "kanazawa", "nara", "osaka", "sapporo"]
 PROGRAM = {"core": "distcloud-core", "hint": "distcloud-hint", "access": "distcloud-access"}
 PORT = {"core": 7100, "hint": 7200, "access": 7300}
@@ -332,12 +334,19 @@ def on_terminated(_number, _frame):
     raise Failure("ended by SIGTERM")
 
 
-def main_guard(test, cluster):
+def main_guard(test, cluster, prepare=None):
     """Runs test(cluster) on an empty directory and leaves the machine clean, also when it is ended by
-    a signal; says 'ok' or what failed. Disks and logs stay after a failure, until the next run."""
+    a signal; says 'ok' or what failed. Disks and logs stay after a failure, until the next run.
+    prepare(cluster) comes first: it alone has the machine's network."""
     code = 1
     signal.signal(signal.SIGTERM, on_terminated)
     try:
+        if prepare:
+            prepare(cluster)
+        try:
+            isolate.isolate()
+        except OSError as e:
+            raise Failure(f"{e}; the lab runs as root, with the right to make namespaces") from None
         clear(cluster)
         test(cluster)
         crashed = cluster.crashed()

@@ -175,12 +175,16 @@ def revive(cluster, site):
     cluster.wait_healthy(120)
 
 
-def test(cluster):
+def kernel(cluster):
     os.environ["PATH"] += ":/sbin:/usr/sbin"
+    return guest_image.fetch_kernel(cluster.root + "-kernel")
+
+
+def test(cluster):
     scratch = cluster.root + "-scratch"
     os.makedirs(scratch, exist_ok=True)
     raw = f"{scratch}/vm.raw"
-    guest_image.make_image(guest_image.fetch_kernel(cluster.root + "-kernel"), raw)
+    guest_image.make_image(kernel(cluster), raw)
     cluster.start()
     cluster.wait_healthy(30)
     home, away, third = cluster.sites[:3]
@@ -231,4 +235,4 @@ def test(cluster):
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(test, Cluster(sys.argv[1], sys.argv[2])))
+    sys.exit(main_guard(test, Cluster(sys.argv[1], sys.argv[2]), prepare=kernel))
