@@ -23,6 +23,7 @@ struct net_config {
 	nsec_t idle_ping;          /* default 200 ms; a peer silent for `dead_after` is disconnected */
 	nsec_t dead_after;         /* default 1 s */
 	bool quiet;                /* a command's net: connections are not logged */
+	const char *config_path;   /* named when a peer refuses this server; may be NULL */
 };
 
 struct net_ops { /* all may be NULL */
@@ -31,6 +32,10 @@ struct net_ops { /* all may be NULL */
 	void (*recv)(void *ctx, const struct msg *m);
 	void (*peer_up)(void *ctx, server_id_t peer);      /* connected and greeted; also: drained */
 	void (*peer_down)(void *ctx, server_id_t peer);
+	/* NULL, or a sentence why this greeting, in order otherwise, is refused. */
+	const char *(*object)(void *ctx, const struct msg_hello *h);
+	/* `peer` refuses this server; `why` is a sentence. Told each time. */
+	void (*refused)(void *ctx, server_id_t peer, const char *why);
 };
 
 /* Ignores SIGPIPE. */
@@ -45,6 +50,7 @@ MUST_CHECK int net_listen(struct net *n, const char *addr); /* "127.1.0.1:7000";
 void net_connect(struct net *n, server_id_t peer, const char *addr);
 void net_disconnect(struct net *n, server_id_t peer); /* without peer_down */
 bool net_is_up(const struct net *n, server_id_t peer);
+const char *net_addr(const struct net *n, server_id_t peer); /* of the other end; "?" */
 
 /* As env->send: m->via or m->dst names the neighbour. m->src is filled in when 0. */
 MUST_CHECK int net_send(struct net *n, const struct msg *m);
@@ -52,5 +58,6 @@ nsec_t net_rtt(const struct net *n, server_id_t peer); /* smoothed, 0 unknown */
 
 struct net_stats {
 	uint64_t frames_in, frames_out, bytes_in, bytes_out, bad_frames, refused, reconnects;
+	uint64_t crowded_out; /* strangers, and servers for which there was no connection left */
 };
 void net_get_stats(const struct net *n, struct net_stats *out);

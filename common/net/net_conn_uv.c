@@ -28,11 +28,12 @@ static void set_state(struct conn *c, enum conn_state state)
 
 /* --- life --- */
 
-struct conn *conn_new(struct net *n)
+struct conn *conn_new(struct net *n, bool dialed)
 {
 	struct conn *c = mem_new(sizeof(*c));
 
 	c->net = n;
+	c->dialed = dialed;
 	rx_init(&c->rx);
 	tx_init(&c->tx);
 	c->heard = clock_boottime();
@@ -40,6 +41,7 @@ struct conn *conn_new(struct net *n)
 	CHECK(uv_tcp_init(n->loop, &c->tcp) == 0);
 	n->handles++;
 	n->conns_n++;
+	n->accepted_n += !dialed;
 	DL_APPEND(n->conns, c);
 	return c;
 }
@@ -51,6 +53,7 @@ static void on_closed(uv_handle_t *h)
 
 	DL_DELETE(n->conns, c);
 	n->conns_n--;
+	n->accepted_n -= !c->dialed;
 	rx_fini(&c->rx);
 	tx_fini(&c->tx);
 	mem_free(c);
@@ -167,7 +170,7 @@ static void after_flush(struct conn *c)
 		conn_close(c);
 		return;
 	}
-	if (c->state == CONN_RETIRED && c->tx.bytes == 0 && !c->shut) {
+	if ((c->state == CONN_RETIRED || c->state == CONN_REFUSED) && c->tx.bytes == 0 && !c->shut) {
 		c->shut = true;
 		if (uv_shutdown(&c->shutdown, stream_of(c), on_shut) < 0)
 			conn_close(c);
@@ -278,18 +281,23 @@ static void take_pong(struct conn *c, uint64_t id)
 static void bad_frame(struct conn *c, const char *why)
 {
 	c->net->stats.bad_frames++;
-	log_warn("net.bad_frame", "connection with server %u at %s closed: %s", c->peer, c->addr, why);
+	if (c->peer)
+		log_warn("net.bad_frame", "connection with server %u at %s closed: %s", c->peer, c->addr, why);
+	else
+		log_warn("net.stranger", "connection from %s closed: %s", c->addr, why);
 	conn_close(c);
 }
 
 static void handle_greeting(struct conn *c, const struct msg *m)
 {
-	if (m->type != (c->dialed ? MSG_TYPE_hello_ok : MSG_TYPE_hello)) {
-		bad_frame(c, "it did not begin with a greeting");
+	if (c->dialed && m->type == MSG_TYPE_hello_no) {
+		peer_refuses(c, m);
 		return;
 	}
-	if (!c->dialed)
-		c->peer = m->hello.server;
+	if (m->type != (c->dialed ? MSG_TYPE_hello_ok : MSG_TYPE_hello)) {
+		bad_frame(c, "it does not begin with a greeting");
+		return;
+	}
 	if (!peer_greeted(c, m))
 		return;
 	rx_set_limits(&c->rx, WIRE_BODY_BYTES_MAX, WIRE_PAYLOAD_BYTES_MAX);
@@ -303,11 +311,12 @@ static void handle(struct conn *c, struct msg *m)
 	if (c->state == CONN_GREETING) {
 		handle_greeting(c, m);
 	} else if (m->type == MSG_TYPE_ping) {
-		if (!c->shut)
+		/* One that asks and does not read gets no more answers than others. */
+		if (!c->shut && c->tx.bytes <= n->config.queue_bytes_max)
 			send_bare(c, MSG_TYPE_pong, m->id);
 	} else if (m->type == MSG_TYPE_pong) {
 		take_pong(c, m->id);
-	} else if (m->type == MSG_TYPE_hello || m->type == MSG_TYPE_hello_ok) {
+	} else if (m->type <= MSG_TYPE_hello_no) {
 		bad_frame(c, "a second greeting");
 	} else {
 		m->via = c->peer;
@@ -319,11 +328,13 @@ static void handle(struct conn *c, struct msg *m)
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
 	struct conn *c = container_of(h, struct conn, tcp);
-	uint8_t *p;
-	size_t len;
+	static uint8_t sink[64u << 10];
+	uint8_t *p = sink;
+	size_t len = sizeof(sink);
 
 	(void)suggested;
-	rx_space(&c->rx, &p, &len);
+	if (c->state != CONN_REFUSED)
+		rx_space(&c->rx, &p, &len);
 	*buf = uv_buf_init((char *)p, (unsigned)len);
 }
 
@@ -340,11 +351,13 @@ static void drain(struct conn *c)
 	struct msg m;
 	int rc;
 
-	while (c->state != CONN_CLOSING && (rc = rx_next(&c->rx, &m)) != 0) {
+	while (c->state < CONN_REFUSED && (rc = rx_next(&c->rx, &m)) != 0) {
 		if (rc == 1)
 			handle(c, &m);
 		else if (rc == -ENOMEM)
 			return starve(c);
+		else if (rc == ERR_VERSION && c->state == CONN_GREETING)
+			return peer_speaks_other_version(c, c->rx.info.version);
 		else
 			return bad_frame(c, err_text(rc));
 	}
@@ -364,8 +377,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 		conn_close(c);
 		return;
 	}
-	c->heard = clock_boottime();
 	n->stats.bytes_in += (uint64_t)nread;
+	if (c->state == CONN_REFUSED)
+		return;
+	c->heard = clock_boottime();
 	rx_filled(&c->rx, (size_t)nread);
 	drain(c);
 }
@@ -452,7 +467,6 @@ int conn_dial(struct conn *c, const struct sockaddr_storage *to)
 {
 	int rc = 0;
 
-	c->dialed = true;
 	if (c->net->binds)
 		rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&c->net->bind_addr, 0);
 	if (rc < 0)
@@ -476,6 +490,30 @@ void conn_retire(struct conn *c)
 	mark_dirty(c);
 }
 
+void conn_refuse(struct conn *c, enum hello_no_reason reason, const char *why)
+{
+	const struct net_config *own = &c->net->config;
+	struct msg m = {
+		.type = MSG_TYPE_hello_no,
+		.src = own->server,
+		.dst = c->peer,
+		.hello_no = {
+			.reason = (uint8_t)reason,
+			.cluster = own->cluster,
+			.wire_version = WIRE_VERSION,
+			.text = {(const uint8_t *)why, (uint32_t)strlen(why)},
+		},
+	};
+
+	queue(c, &m);
+	set_state(c, CONN_REFUSED);
+}
+
+bool conn_is_stranger(const struct conn *c)
+{
+	return !c->dialed && (c->state == CONN_GREETING || c->state == CONN_REFUSED);
+}
+
 /* --- time --- */
 
 void conn_tick(struct conn *c, nsec_t now)
@@ -488,9 +526,10 @@ void conn_tick(struct conn *c, nsec_t now)
 	case CONN_DIALING:
 	case CONN_GREETING:
 	case CONN_RETIRED:
+	case CONN_REFUSED:
 		if (now - c->since <= 2 * config->dead_after)
 			return;
-		if (c->dialed && c->state != CONN_RETIRED)
+		if (c->dialed && c->state < CONN_UP)
 			peer_unreachable(c, "it does not answer");
 		conn_close(c);
 		return;

@@ -8,7 +8,8 @@
 
 #include <uthash.h>
 
-#define NET_CONNS_MAX 4096
+#define NET_CONNS_MAX 4096  /* accepted ones; fewer where files are few */
+#define NET_STRANGERS_MAX 256 /* of them, not greeted yet, or refused and not gone yet */
 #define NET_PEERS_MAX 4096
 #define NET_ADDR_MAX 64
 
@@ -19,6 +20,7 @@ enum conn_state {
 	CONN_GREETING,  /* waits for hello (accepted) or hello_ok (dialed) */
 	CONN_UP,        /* stands for its peer */
 	CONN_RETIRED,   /* another one stands for the peer: sends what it has, reads to the end */
+	CONN_REFUSED,   /* sends what it has, whatever arrives is dropped */
 	CONN_CLOSING,   /* uv_close() is under way: nothing may be called on it any more */
 };
 
@@ -52,6 +54,7 @@ struct peer {
 	server_id_t id;
 	bool dial;          /* net_connect() was called */
 	bool told;          /* a failure to reach it was logged */
+	bool told_refused;  /* ... and that it refuses this server */
 	char addr[NET_ADDR_MAX];
 	nsec_t next_dial, backoff;
 	struct conn *active, *dialing;
@@ -68,6 +71,7 @@ struct listener {
 struct net {
 	uv_loop_t *loop;
 	struct net_config config;
+	char config_path[256];
 	bool binds;
 	struct sockaddr_storage bind_addr;
 	struct net_ops ops;
@@ -82,7 +86,7 @@ struct net {
 	nsec_t ticked;
 	struct listener *listeners;
 	struct conn *conns;
-	unsigned conns_n, starved_n;
+	unsigned conns_n, starved_n, accepted_n, conns_max;
 	struct conn *dirty;
 	struct peer *peers;
 	struct net_stats stats;
@@ -96,13 +100,15 @@ void net_tell_down(struct net *n, server_id_t peer);
 MUST_CHECK int net_parse_addr(const char *text, struct sockaddr_storage *out);
 
 /* --- net_conn_uv.c --- */
-/* NULL when there are too many already. */
-struct conn *conn_new(struct net *n);
+struct conn *conn_new(struct net *n, bool dialed);
 MUST_CHECK int conn_dial(struct conn *c, const struct sockaddr_storage *to);
 MUST_CHECK int conn_accept(struct conn *c, uv_stream_t *listener);
 MUST_CHECK int conn_send(struct conn *c, const struct msg *m);
 void conn_set_up(struct conn *c);
 void conn_retire(struct conn *c);
+/* Says why in a hello_no and ends it. */
+void conn_refuse(struct conn *c, enum hello_no_reason reason, const char *why);
+bool conn_is_stranger(const struct conn *c);
 /* Ends it at once. The peer's owner learns of it through peer_lost(). */
 void conn_close(struct conn *c);
 void conn_flush_dirty(struct net *n);
@@ -114,6 +120,10 @@ struct peer *peer_find(const struct net *n, server_id_t id);
 void peer_tick(struct net *n, nsec_t now);
 /* A hello or hello_ok arrived. False: refused, the connection is closing. */
 bool peer_greeted(struct conn *c, const struct msg *m);
+/* The other end speaks another version of the wire format: ends the connection. */
+void peer_speaks_other_version(struct conn *c, unsigned version);
+/* hello_no arrived on a dialed connection: ends it. */
+void peer_refuses(struct conn *c, const struct msg *m);
 /* Logs, once, that a dialed peer cannot be reached. */
 void peer_unreachable(struct conn *c, const char *why);
 /* `c` closes. */

@@ -74,10 +74,8 @@ static void dial(struct net *n, struct peer *p, nsec_t now)
 
 	p->backoff = p->backoff ? MIN(2 * p->backoff, BACKOFF_MAX) : BACKOFF_MIN;
 	p->next_dial = now + p->backoff;
-	if (n->conns_n >= NET_CONNS_MAX)
-		return;
 	CHECK(net_parse_addr(p->addr, &to) == 0); /* net_connect() saw to it */
-	c = conn_new(n);
+	c = conn_new(n, true);
 	c->peer = p->id;
 	snprintf(c->addr, sizeof(c->addr), "%s", p->addr);
 	p->dialing = c;
@@ -148,19 +146,27 @@ void net_disconnect(struct net *n, server_id_t peer)
 
 /* --- greeting --- */
 
-/* NULL when the peer may be talked to, or why not. */
-static const char *objection(const struct conn *c, const struct msg_hello *h)
-{
-	const struct net_config *own = &c->net->config;
+/* A process that lives is heard more often than this many times its pings' interval. */
+#define PINGS_MISSED 2
+#define REASON_BYTES 256
 
-	if (h->cluster != own->cluster)
-		return "it belongs to another cluster";
-	if (h->wire_version != WIRE_VERSION)
-		return "it speaks another version of the wire format";
+/* Another process than the one that holds the connection, and that one lives: two with one id. One
+ * that was killed and started again finds the old connection closed, or silent very soon. */
+static bool in_use(const struct conn *c, const struct msg_hello *h)
+{
+	const struct peer *p = peer_find(c->net, h->server);
+	const struct conn *old = p ? p->active : NULL;
+
+	return old && old->boot != h->boot &&
+	       clock_boottime() - old->heard < PINGS_MISSED * c->net->config.idle_ping;
+}
+
+static const char *id_objection(const struct conn *c, const struct msg_hello *h)
+{
 	if (h->server == 0 || h->server == SERVER_LEADER)
 		return "its server id is not one";
-	if (h->server == own->server)
-		return "it has this server's own id: check the ids in the configuration files";
+	if (h->server == c->net->config.server)
+		return "its server id is also that of the server it talks to: check id in [server] of both";
 	if (c->dialed && h->server != c->peer)
 		return "another server answers at this address: check the configuration files";
 	if (h->kind < SERVER_CORE || h->kind > SERVER_ADMIN)
@@ -170,17 +176,116 @@ static const char *objection(const struct conn *c, const struct msg_hello *h)
 	return NULL;
 }
 
-static void refuse(struct conn *c, const struct msg_hello *h, const char *why)
+/* False when the peer may be talked to, else why not. */
+static bool objection(const struct conn *c, const struct msg_hello *h,
+                      enum hello_no_reason *reason, char why[REASON_BYTES])
+{
+	const struct net *n = c->net;
+	const char *text;
+
+	if (h->cluster != n->config.cluster) {
+		*reason = HELLO_NO_CLUSTER;
+		snprintf(why, REASON_BYTES, "it belongs to cluster %" PRIu64 ", the other side to cluster %"
+		         PRIu64, h->cluster, n->config.cluster);
+		return true;
+	}
+	if (h->wire_version != WIRE_VERSION) {
+		*reason = HELLO_NO_VERSION;
+		snprintf(why, REASON_BYTES, "it speaks version %" PRIu32 " of the wire format, the other side "
+		         "version %u", h->wire_version, WIRE_VERSION);
+		return true;
+	}
+	*reason = HELLO_NO_OTHER;
+	text = id_objection(c, h);
+	if (!text && n->ops.object)
+		text = n->ops.object(n->ctx, h);
+	if (!text && in_use(c, h)) {
+		*reason = HELLO_NO_IN_USE;
+		snprintf(why, REASON_BYTES, "another process, at %s, has this server id: give each server an "
+		         "id of its own", peer_find(n, h->server)->active->addr);
+		return true;
+	}
+	snprintf(why, REASON_BYTES, "%s", text ? text : "");
+	return text != NULL;
+}
+
+static void refuse(struct conn *c, server_id_t id, enum hello_no_reason reason, const char *why)
 {
 	struct peer *p = c->dialed ? peer_find(c->net, c->peer) : NULL;
 
 	c->net->stats.refused++;
 	if (!p || !p->told)
-		log_warn("net.refused", "server %u at %s refused: %s", h->server, c->addr, why);
+		log_warn("net.refused", "server %u at %s refused: %s", id, c->addr, why);
 	if (p)
 		p->told = true;
-	conn_close(c);
+	if (c->dialed)
+		conn_close(c);
+	else
+		conn_refuse(c, reason, why);
 }
+
+void peer_speaks_other_version(struct conn *c, unsigned version)
+{
+	char why[REASON_BYTES];
+
+	snprintf(why, sizeof(why), "it speaks version %u of the wire format, the other side version %u",
+	         version, WIRE_VERSION);
+	refuse(c, c->peer, HELLO_NO_VERSION, why);
+}
+
+/* --- being refused --- */
+
+/* What a stranger says, for the log. */
+static void copy_printable(char *out, size_t size, struct span text)
+{
+	size_t len = MIN(text.len, size - 1);
+
+	for (size_t i = 0; i < len; i++)
+		out[i] = text.p[i] >= 32 && text.p[i] < 127 ? (char)text.p[i] : '?';
+	out[len] = '\0';
+}
+
+static void reason_text(const struct net *n, const struct msg_hello_no *no, char why[REASON_BYTES])
+{
+	const char *path = n->config_path[0] ? n->config_path : "the configuration file";
+
+	switch (no->reason) {
+	case HELLO_NO_CLUSTER:
+		snprintf(why, REASON_BYTES, "it belongs to another cluster (theirs %" PRIu64 ", ours %" PRIu64
+		         "): check id in [cluster] of %.100s", no->cluster, n->config.cluster, path);
+		break;
+	case HELLO_NO_VERSION:
+		snprintf(why, REASON_BYTES, "it speaks another version of the wire format (theirs %" PRIu32
+		         ", ours %u): run one release everywhere", no->wire_version, WIRE_VERSION);
+		break;
+	case HELLO_NO_IN_USE:
+		snprintf(why, REASON_BYTES, "another process has server id %" PRIu32 " already: check id in "
+		         "[server] of %.100s", n->config.server, path);
+		break;
+	default:
+		copy_printable(why, REASON_BYTES, no->text);
+	}
+}
+
+void peer_refuses(struct conn *c, const struct msg *m)
+{
+	struct net *n = c->net;
+	server_id_t id = c->peer;
+	struct peer *p = peer_find(n, id);
+	char why[REASON_BYTES];
+
+	reason_text(n, &m->hello_no, why);
+	if (p && !p->told_refused && !n->config.quiet)
+		log_warn("net.refused_by", "server %u at %s refuses this server: %s; trying on", id, c->addr,
+		         why);
+	if (p)
+		p->told = p->told_refused = true;
+	conn_close(c);
+	if (n->ops.refused)
+		n->ops.refused(n->ctx, id, why);
+}
+
+/* --- two connections --- */
 
 static void set_active(struct peer *p, struct conn *c)
 {
@@ -191,7 +296,7 @@ static void set_active(struct peer *p, struct conn *c)
 	conn_set_up(c);
 	if (p->told && !n->config.quiet)
 		log_info("net.reached", "server %u at %s is connected again", p->id, c->addr);
-	p->told = false;
+	p->told = p->told_refused = false;
 }
 
 static bool dialed_by_lower(const struct conn *c)
@@ -204,15 +309,17 @@ static bool dialed_by_lower(const struct conn *c)
 bool peer_greeted(struct conn *c, const struct msg *m)
 {
 	const struct msg_hello *h = &m->hello;
-	const char *why = objection(c, h);
 	struct net *n = c->net;
+	enum hello_no_reason reason;
+	char why[REASON_BYTES];
 	struct conn *old;
 	struct peer *p;
 
-	if (why) {
-		refuse(c, h, why);
+	if (objection(c, h, &reason, why)) {
+		refuse(c, h->server, reason, why);
 		return false;
 	}
+	c->peer = h->server;
 	p = peer_add(n, h->server);
 	c->boot = h->boot;
 	if (p->dialing == c)

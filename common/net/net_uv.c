@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <utlist.h>
 
 #define QUEUE_BYTES_DEFAULT ((uint64_t)64 << 20)
@@ -107,6 +108,17 @@ static void start_handles(struct net *n)
 	CHECK(uv_prepare_start(&n->prepare, on_prepare) == 0);
 }
 
+/* Half of the files are for connections from outside: a flood of them leaves the disk, the mount and
+ * this server's own connections theirs. */
+static unsigned conns_max(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
+		return NET_CONNS_MAX;
+	return (unsigned)MIN((rlim_t)NET_CONNS_MAX, MAX(files.rlim_cur / 2, (rlim_t)1));
+}
+
 int net_new(struct net **out, uv_loop_t *loop, const struct net_config *c,
             const struct net_ops *ops, void *ctx)
 {
@@ -127,7 +139,10 @@ int net_new(struct net **out, uv_loop_t *loop, const struct net_config *c,
 		return -EINVAL;
 	}
 	n->binds = c->bind_addr != NULL;
-	n->config.bind_addr = NULL; /* the caller's memory may go */
+	if (c->config_path)
+		snprintf(n->config_path, sizeof(n->config_path), "%s", c->config_path);
+	n->config.bind_addr = n->config.config_path = NULL; /* the caller's memory may go */
+	n->conns_max = conns_max();
 	n->ticked = clock_boottime();
 	signal(SIGPIPE, SIG_IGN);
 	start_handles(n);
@@ -191,6 +206,31 @@ void net_stop(struct net *n, void (*done)(void *ctx))
 
 /* --- listening --- */
 
+/* Too many strangers: the one that has been silent longest goes. Who greets does so at once. */
+static void make_room(struct net *n, struct conn *new)
+{
+	unsigned strangers = 0;
+	struct conn *c, *oldest = NULL;
+
+	DL_FOREACH(n->conns, c) {
+		if (!conn_is_stranger(c))
+			continue;
+		strangers++;
+		oldest = oldest ? oldest : c;
+	}
+	if (strangers > NET_STRANGERS_MAX) {
+		n->stats.crowded_out++;
+		log_warn("net.crowded", "%u connections have not greeted: the one from %s closed",
+		         strangers, oldest->addr);
+		conn_close(oldest);
+	} else if (n->accepted_n > n->conns_max) {
+		n->stats.crowded_out++;
+		log_warn("net.crowded", "%u connections are open: the one from %s closed", n->accepted_n,
+		         new->addr);
+		conn_close(new);
+	}
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
 	struct listener *l = container_of(stream, struct listener, tcp);
@@ -201,17 +241,15 @@ static void on_connection(uv_stream_t *stream, int status)
 		log_warn("net.accept", "cannot accept a connection: %s", uv_strerror(status));
 		return;
 	}
-	c = conn_new(l->net);
+	c = conn_new(l->net, false);
 	rc = conn_accept(c, stream);
 	if (rc < 0) {
 		log_warn("net.accept", "cannot accept a connection: %s", uv_strerror(rc));
 		conn_close(c);
-	} else if (l->net->conns_n > NET_CONNS_MAX) {
-		log_warn("net.accept", "%u connections are open: no more", NET_CONNS_MAX);
-		conn_close(c);
+		return;
 	}
+	make_room(l->net, c);
 }
-
 
 int net_listen(struct net *n, const char *addr)
 {
@@ -261,6 +299,13 @@ bool net_is_up(const struct net *n, server_id_t peer)
 	struct peer *p = peer_find(n, peer);
 
 	return p && p->active;
+}
+
+const char *net_addr(const struct net *n, server_id_t peer)
+{
+	struct peer *p = peer_find(n, peer);
+
+	return p && p->active ? p->active->addr : "?";
 }
 
 nsec_t net_rtt(const struct net *n, server_id_t peer)

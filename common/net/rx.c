@@ -6,12 +6,14 @@
 /* From here on a payload's rest is worth a read of its own. */
 #define DIRECT_BYTES (32u << 10)
 #define GREETING_BYTES_MAX 4096
+/* Strangers may be many. */
+#define GREETING_BUF_BYTES (8u << 10)
 /* Less room than this at the end of the buffer, and what is in it moves to the front. */
 #define ROOM_MIN (16u << 10)
 
 void rx_init(struct rx *rx)
 {
-	*rx = (struct rx){.cap = BUF_BYTES, .body_max = GREETING_BYTES_MAX};
+	*rx = (struct rx){.cap = GREETING_BUF_BYTES, .body_max = GREETING_BYTES_MAX};
 	rx->buf = mem_new(rx->cap);
 }
 
@@ -20,12 +22,6 @@ void rx_fini(struct rx *rx)
 	iobuf_put(rx->payload);
 	mem_free(rx->buf);
 	*rx = (struct rx){0};
-}
-
-void rx_set_limits(struct rx *rx, uint32_t body_max, uint32_t payload_max)
-{
-	rx->body_max = body_max;
-	rx->payload_max = payload_max;
 }
 
 static size_t head_bytes(const struct rx *rx)
@@ -57,7 +53,16 @@ static void resize(struct rx *rx, size_t cap)
 	rx->cap = cap;
 }
 
-/* Room for the whole head of the frame at `start`, and for at least one byte. */
+void rx_set_limits(struct rx *rx, uint32_t body_max, uint32_t payload_max)
+{
+	rx->body_max = body_max;
+	rx->payload_max = payload_max;
+	if (rx->cap < BUF_BYTES)
+		resize(rx, BUF_BYTES);
+}
+
+/* Room for the head of the frame at `start`, and for at least one byte. Memory comes as the bytes of
+ * the head do: that a long one follows is easily said. */
 static void make_room(struct rx *rx)
 {
 	size_t need = head_bytes(rx) + 1;
@@ -67,8 +72,8 @@ static void make_room(struct rx *rx)
 		rx->end -= rx->start;
 		rx->start = 0;
 	}
-	if (need > rx->cap)
-		resize(rx, need);
+	if (need > rx->cap && rx->cap - rx->end < ROOM_MIN)
+		resize(rx, MIN(need, 2 * rx->cap));
 	else if (rx->cap > BUF_BYTES && rx->start == rx->end && need <= BUF_BYTES)
 		resize(rx, BUF_BYTES);
 	CHECK(rx->end < rx->cap);

@@ -23,7 +23,8 @@ struct rx {
 
 void rx_init(struct rx *rx);
 void rx_fini(struct rx *rx);
-/* Limits of what the peer may send; at first a greeting's. */
+/* Limits of what the peer may send; at first a greeting's. Ends the life of the last message's
+ * spans. */
 void rx_set_limits(struct rx *rx, uint32_t body_max, uint32_t payload_max);
 
 /* Where the next bytes go, at least one. Ends the life of the last message. */

@@ -125,12 +125,26 @@ static void on_peer_down(void *ctx, server_id_t peer)
 		s->ops->peer_down(s, peer);
 }
 
+/* Who speaks for the catalog stands in the configuration: nobody else may. */
+static const char *on_greeting(void *ctx, const struct msg_hello *h)
+{
+	const struct server *s = ctx;
+	bool hint = server_hint(s, h->server) != NULL;
+
+	if (h->kind == SERVER_HINT && !hint)
+		return "it says that it is a hint server, and the configuration here names none with its id";
+	if (h->kind != SERVER_HINT && hint)
+		return "its server id is that of a hint server: give each server an id of its own";
+	return NULL;
+}
+
 int server_start_net(struct server *s, char *why, size_t why_size)
 {
 	static const struct net_ops ops = {
 		.recv = on_recv,
 		.peer_up = on_peer_up,
 		.peer_down = on_peer_down,
+		.object = on_greeting,
 	};
 	char host[ADDR_TEXT_MAX];
 	uint16_t port;
@@ -140,6 +154,7 @@ int server_start_net(struct server *s, char *why, size_t why_size)
 		.cluster = s->config.cluster,
 		.boot = s->boot,
 		.bind_addr = host,
+		.config_path = s->config_path,
 	};
 	unsigned order[CONFIG_HINTS_MAX];
 	int rc = config_split_address(s->config.listen, host, sizeof(host), &port);

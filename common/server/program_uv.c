@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "common/base/iobuf.h"
 #include "common/base/log.h"
@@ -86,6 +87,17 @@ static int run(struct server *s)
 	return status;
 }
 
+/* As many open files as the system allows: connections come and go (net_uv.c). */
+static void raise_files_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 int server_main(struct server *s, const struct server_ops *ops, int argc, char **argv)
 {
 	struct options options = {0};
@@ -99,6 +111,8 @@ int server_main(struct server *s, const struct server_ops *ops, int argc, char *
 		return fail(s, EXIT_USAGE, why);
 	snprintf(name, sizeof(name), "%s %" PRIu32, config_kind_name(ops->kind), s->config.id);
 	log_init(name, s->config.log);
+	s->config_path = options.config;
+	raise_files_limit();
 	if (s->config.memory != 0)
 		iobuf_budget_set(s->config.memory);
 	if (uv_random(NULL, NULL, &s->boot, sizeof(s->boot), 0, NULL) < 0)

@@ -73,6 +73,7 @@ struct server {
 	struct env env;                  /* first: cores get this pointer */
 	const struct server_ops *ops;
 	struct config config;
+	const char *config_path;
 	struct state_dir dir;
 	struct random random;
 	uint64_t boot;                   /* random, drawn at process start */

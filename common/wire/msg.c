@@ -163,7 +163,8 @@ int msg_decode_header(const uint8_t head[WIRE_HEADER_BYTES], struct frame_info *
 		return ERR_CORRUPT;
 	if (get_u32le(head + OFF_HEAD_SUM) != XXH32(head, OFF_HEAD_SUM, 0))
 		return ERR_CORRUPT;
-	if (get_u16le(head + OFF_VERSION) != WIRE_VERSION)
+	out->version = get_u16le(head + OFF_VERSION);
+	if (out->version != WIRE_VERSION)
 		return ERR_VERSION;
 	out->type = get_u16le(head + OFF_TYPE);
 	out->body_bytes = get_u32le(head + OFF_BODY);

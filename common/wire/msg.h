@@ -85,6 +85,7 @@ enum status {
 	M(hello_ok, 2, MSG_HELLO_OK) \
 	M(ping, 3, MSG_NONE) \
 	M(pong, 4, MSG_NONE) \
+	M(hello_no, 5, MSG_HELLO_NO) /* instead of hello_ok; the connection ends */ \
 	/* --- data path: access server to core server --- */ \
 	M(write, 10, MSG_WRITE) \
 	M(write_reply, 11, MSG_WRITE_REPLY) \
@@ -165,6 +166,8 @@ enum status {
 #define MSG_NONE(X)
 #define MSG_HELLO(X) X(u32, server) X(u8, kind) X(u64, cluster) X(u32, wire_version) X(u64, boot)
 #define MSG_HELLO_OK(X) X(u32, server) X(u8, kind) X(u64, cluster) X(u32, wire_version) X(u64, boot)
+/* reason: enum hello_no_reason; cluster and wire_version: of who refuses. text: for people. */
+#define MSG_HELLO_NO(X) X(u8, reason) X(u64, cluster) X(u32, wire_version) X(span, text)
 
 /* A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
  * sums: XXH3 (page_sum()) of each page that lies wholly inside, 8 bytes each, in order.
@@ -323,6 +326,12 @@ enum status {
 #define MSG_R_LOCK(X) REPLY_FIELDS(X) X(u64, start) X(u64, end) X(u32, pid) X(u8, type)
 #define MSG_R_STATFS(X) REPLY_FIELDS(X) X(u64, total) X(u64, free) X(u64, files)
 
+enum hello_no_reason {
+	HELLO_NO_OTHER = 0,   /* the text tells */
+	HELLO_NO_CLUSTER = 1,
+	HELLO_NO_VERSION = 2, /* of the wire format: who is refused may not be able to read this */
+	HELLO_NO_IN_USE = 3,  /* another process has this server id */
+};
 enum write_op { WRITE_DATA = 0, WRITE_ZERO = 1 };
 enum read_flags { READ_SUMS_ONLY = 1, READ_REPAIR = 2 };
 enum lease_mode { LEASE_NONE = 0, LEASE_SHARED = 1, LEASE_EXCLUSIVE = 2 };
@@ -389,6 +398,7 @@ void msg_encode(const struct msg *m, uint8_t *out);
 
 struct frame_info {
 	uint16_t type; /* as the peer says: any number */
+	uint16_t version; /* set also with ERR_VERSION */
 	uint32_t body_bytes;
 	uint32_t payload_bytes;
 };

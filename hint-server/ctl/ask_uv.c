@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/net/net.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -19,6 +20,7 @@ struct ask {
 	struct msg request;
 	uint64_t id;
 	bool sent, answered, late;
+	char refused[256]; /* why the server at the other end does not talk to us; "" */
 	enum status status;
 	json_t *reply;
 };
@@ -56,10 +58,19 @@ static void on_peer_down(void *ctx, server_id_t peer)
 		a->sent = false;
 }
 
+static void on_refused(void *ctx, server_id_t peer, const char *why)
+{
+	struct ask *a = ctx;
+
+	if (peer == a->request.via)
+		snprintf(a->refused, sizeof(a->refused), "%s", why);
+}
+
 static const struct net_ops net_ops = {
 	.recv = on_recv,
 	.peer_up = on_peer_up,
 	.peer_down = on_peer_down,
+	.refused = on_refused,
 };
 
 static void on_timer(uv_timer_t *timer)
@@ -69,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
 	a->late = true;
 }
 
-int ask_new(struct ask **out, uint64_t cluster, const char *bind_addr)
+int ask_new(struct ask **out, uint64_t cluster, const char *config_path, const char *bind_addr)
 {
 	struct ask *a = mem_new(sizeof(*a));
 	uint64_t noise;
@@ -83,6 +94,8 @@ int ask_new(struct ask **out, uint64_t cluster, const char *bind_addr)
 		.cluster = cluster,
 		.boot = noise,
 		.bind_addr = bind_addr,
+		.config_path = config_path,
+		.quiet = true,
 	};
 
 	rc = uv_loop_init(&a->loop);
@@ -132,16 +145,19 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
 	if (text)
 		a->request.admin.json = (struct span){(const uint8_t *)text, (uint32_t)strlen(text)};
 	a->sent = a->answered = a->late = false;
+	a->refused[0] = '\0';
 	a->reply = NULL;
 	net_connect(a->net, via, addr);
 	send_request(a);
 	uv_timer_start(&a->timer, on_timer, (uint64_t)(timeout / NSEC_MSEC), 0);
-	while (!a->answered && !a->late)
+	while (!a->answered && !a->late && !a->refused[0])
 		uv_run(&a->loop, UV_RUN_ONCE);
 	uv_timer_stop(&a->timer);
 	net_disconnect(a->net, via);
 	free(text);
 	*reply = a->reply;
+	if (a->refused[0])
+		return -EPERM;
 	if (!a->answered)
 		return a->sent ? -ETIMEDOUT : -EHOSTUNREACH;
 	if (a->status == STATUS_NOT_LEADER)
@@ -149,6 +165,11 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
 	if (a->status != STATUS_OK)
 		return -EREMOTEIO;
 	return a->reply ? 0 : -EBADMSG;
+}
+
+const char *ask_why(const struct ask *a)
+{
+	return a->refused;
 }
 
 void ask_pause(struct ask *a, nsec_t time)

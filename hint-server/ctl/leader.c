@@ -7,21 +7,29 @@
 #define ANSWER_WITHIN NSEC_SEC
 #define PAUSE_AFTER_REFUSAL (200 * NSEC_MSEC)
 
-static const char *verdict(int rc)
+/* What a hint server did when it was asked last. */
+struct outcome {
+	int rc;
+	char refused[256];
+};
+
+static const char *verdict(const struct outcome *o)
 {
-	switch (rc) {
+	switch (o->rc) {
+	case -EPERM:
+		return o->refused;
 	case -EHOSTUNREACH:
-		return "no connection: it does not run, cannot be reached, or is of another cluster";
+		return "no connection: it does not run, or cannot be reached";
 	case -ETIMEDOUT:
 		return "connected, but no answer";
 	case -EAGAIN:
 		return "runs, but finds no leader";
 	default:
-		return err_text(rc);
+		return err_text(o->rc);
 	}
 }
 
-static void say_nobody(const struct ctl *c, const int *rc)
+static void say_nobody(const struct ctl *c, const struct outcome *outcome)
 {
 	const struct config *config = c->config;
 	unsigned votes = 0;
@@ -32,33 +40,46 @@ static void say_nobody(const struct ctl *c, const int *rc)
 	        c->config_path, (uint64_t)(c->timeout / NSEC_SEC));
 	for (unsigned i = 0; i < config->hints; i++)
 		fprintf(stderr, "  hint server %" PRIu32 " at %s: %s\n", config->hint[i].id,
-		        config->hint[i].addr, verdict(rc[i]));
+		        config->hint[i].addr, verdict(&outcome[i]));
 	fprintf(stderr, "%u of %u votes must run and reach each other; start the missing servers, their "
 	        "logs say more\n", votes / 2 + 1, votes);
+}
+
+/* Nobody talks to us, and asking again changes nothing. */
+static bool all_refuse(const struct outcome *outcome, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (outcome[i].rc != -EPERM)
+			return false;
+	return true;
 }
 
 /* A leader may just have died: every hint server is asked, again and again. */
 int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply)
 {
 	nsec_t end = clock_boottime() + c->timeout;
-	int rc[CONFIG_HINTS_MAX] = {0};
+	struct outcome outcome[CONFIG_HINTS_MAX] = {0};
+	unsigned n = c->config->hints;
 
-	for (unsigned i = 0;; i = (i + 1) % c->config->hints) {
+	for (unsigned i = 0; !all_refuse(outcome, n); i = (i + 1) % n) {
 		const struct config_hint *h = &c->config->hint[i];
 		nsec_t left = end - clock_boottime();
+		int rc;
 
-		if (left <= 0 && rc[c->config->hints - 1] != 0)
+		if (left <= 0 && outcome[n - 1].rc != 0)
 			break;
-		rc[i] = ask(c->ask, h->id, h->addr, SERVER_LEADER, verb, args,
+		rc = ask(c->ask, h->id, h->addr, SERVER_LEADER, verb, args,
 		            MAX(MIN(left, ANSWER_WITHIN), 50 * NSEC_MSEC), reply);
-		if (rc[i] == 0 || rc[i] == -EREMOTEIO)
-			return rc[i];
+		if (rc == 0 || rc == -EREMOTEIO)
+			return rc;
+		outcome[i].rc = rc;
+		snprintf(outcome[i].refused, sizeof(outcome[i].refused), "refuses: %.200s", ask_why(c->ask));
 		json_decref(*reply);
 		*reply = NULL;
-		if (rc[i] == -EAGAIN)
+		if (rc == -EAGAIN || rc == -EPERM)
 			ask_pause(c->ask, PAUSE_AFTER_REFUSAL);
 	}
-	say_nobody(c, rc);
+	say_nobody(c, outcome);
 	return -ETIMEDOUT;
 }
 

@@ -157,7 +157,7 @@ static enum ctl_exit run(const struct command *command, struct ctl *c, const cha
 	}
 	log_init("distcloud", LOG_ERROR);
 	c->config = &config;
-	rc = ask_new(&c->ask, config.cluster, NULL);
+	rc = ask_new(&c->ask, config.cluster, c->config_path, NULL);
 	if (rc < 0) {
 		fprintf(stderr, "distcloud: cannot start: %s\n", err_text(rc));
 		return CTL_FAILED;

@@ -70,7 +70,9 @@ enum ctl_exit ctl_server_show(struct ctl *c, const char *text)
 	if (!addr)
 		return CTL_FAILED;
 	rc = ask(c->ask, (server_id_t)id, addr, (server_id_t)id, "stats", NULL, ANSWERS_WITHIN, &stats);
-	if (rc < 0)
+	if (rc == -EPERM)
+		fprintf(stderr, "distcloud: server %lu at %s refuses: %s\n", id, addr, ask_why(c->ask));
+	else if (rc < 0)
 		fprintf(stderr, "distcloud: server %lu at %s does not answer (%s); does it run?\n", id, addr,
 		        err_text(rc));
 	else if (c->json)

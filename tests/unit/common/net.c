@@ -1,4 +1,5 @@
 /* Real connections: several nets on one loop, and raw sockets that misbehave. */
+#include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/net.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define CLUSTER 42
 #define KEPT_MAX 64
@@ -23,6 +25,7 @@ struct node {
 	bool in_order, echo, keep, stopped;
 	unsigned bad_payloads;
 	uint64_t payload_bytes;
+	char refused[256];
 	struct iobuf *kept[KEPT_MAX];
 	unsigned kept_n;
 };
@@ -145,7 +148,20 @@ static void on_down(void *ctx, server_id_t peer)
 	((struct node *)ctx)->downs++;
 }
 
-static const struct net_ops ops = {on_recv, on_up, on_down};
+static void on_refused(void *ctx, server_id_t peer, const char *why)
+{
+	(void)peer;
+	snprintf(((struct node *)ctx)->refused, sizeof(((struct node *)ctx)->refused), "%s", why);
+}
+
+/* Server 66 is nobody's friend. */
+static const char *on_greeting(void *ctx, const struct msg_hello *h)
+{
+	(void)ctx;
+	return h->server == 66 ? "66 is not wanted\nhere" : NULL;
+}
+
+static const struct net_ops ops = {on_recv, on_up, on_down, on_greeting, on_refused};
 
 static struct net_config config_of(server_id_t id)
 {
@@ -389,7 +405,55 @@ Test(net, servers_of_another_cluster_are_refused)
 	close(fd);
 	cr_assert_eq(stats_of(&b).refused, 1);
 	cr_assert_eq(b.ups, 0);
-	cr_assert_eq(got, 0);
+	cr_assert_gt(got, (size_t)WIRE_HEADER_BYTES, "it was not told why");
+}
+
+/* Who is refused learns why, and tries on: the mistake may be the other side's. */
+Test(net, who_is_refused_learns_why)
+{
+	struct net_config config = config_of(11);
+
+	config.config_path = "/etc/x.conf";
+	config.cluster = CLUSTER + 1;
+	start_with(&a, &config);
+	start(&b, 21);
+	net_connect(a.net, 21, b.addr);
+	RUN_UNTIL(a.refused[0]);
+	cr_assert_str_eq(a.refused, "it belongs to another cluster (theirs 42, ours 43): check id in "
+	                 "[cluster] of /etc/x.conf");
+	RUN_UNTIL(stats_of(&b).refused >= 2);
+	cr_assert_eq(a.ups + b.ups, 0);
+
+	start(&c, 66);
+	net_connect(c.net, 21, b.addr);
+	RUN_UNTIL(c.refused[0]);
+	cr_assert_str_eq(c.refused, "66 is not wanted?here");
+}
+
+/* Another version cannot read more than the header: both sides know from that. */
+Test(net, another_wire_version_is_refused)
+{
+	struct msg m = {.type = MSG_TYPE_hello, .src = 55,
+	                .hello = {55, SERVER_CORE, CLUSTER, WIRE_VERSION + 1, 1}};
+	uint8_t buf[256], back[4096];
+	struct frame_info info;
+	size_t len = msg_head_bytes(&m);
+	ssize_t n;
+	int fd;
+
+	start(&b, 21);
+	msg_encode(&m, buf);
+	put_u16le(buf + 4, WIRE_VERSION + 1);
+	put_u32le(buf + WIRE_HEADER_BYTES - 4, XXH32(buf, WIRE_HEADER_BYTES - 4, 0));
+	cr_assert_eq(msg_decode_header(buf, &info), ERR_VERSION);
+	fd = raw_connect(b.addr);
+	cr_assert_eq(write(fd, buf, len), (ssize_t)len);
+	RUN_UNTIL((n = read(fd, back, sizeof(back))) > 0);
+	cr_assert_eq(msg_decode_header(back, &info), 0);
+	cr_assert_eq(info.type, MSG_TYPE_hello_no);
+	cr_assert_eq(stats_of(&b).refused, 1);
+	cr_assert_eq(stats_of(&b).bad_frames, 0);
+	close(fd);
 }
 
 /* Two configuration files with one id must not take each other's place. */
@@ -534,20 +598,33 @@ Test(net, both_may_dial)
 	cr_assert_eq(b.received, 2000);
 }
 
-/* A process that restarted replaces its old connection, even if that has not been missed yet. */
-Test(net, a_new_process_replaces_the_old_connection)
+/* Two processes with one server id: the second one is refused while the first one lives. One that
+ * restarted replaces its old connection, even if that has not been missed yet. */
+Test(net, a_new_process_replaces_the_old_connection_when_that_is_dead)
 {
+	struct net_config config = config_of(21);
 	struct msg m = {.type = MSG_TYPE_hello, .src = 55,
 	                .hello = {55, SERVER_CORE, CLUSTER, WIRE_VERSION, 1}};
 	size_t got = 0;
-	int old, new;
+	int old, new, second;
 
-	start(&b, 21);
+	config.dead_after = 20 * NSEC_SEC;
+	start_with(&b, &config);
 	old = raw_connect(b.addr);
 	raw_send(old, &m);
 	RUN_UNTIL(b.ups == 1);
-	new = raw_connect(b.addr);
+	second = raw_connect(b.addr);
 	m.hello.boot = 2;
+	raw_send(second, &m);
+	RUN_UNTIL(raw_ended(second, &got));
+	close(second);
+	cr_assert_eq(stats_of(&b).refused, 1);
+	cr_assert(net_is_up(b.net, 55));
+	cr_assert_eq(b.downs, 0);
+
+	nsec_t until = clock_boottime() + 500 * NSEC_MSEC;
+	RUN_UNTIL(clock_boottime() > until);
+	new = raw_connect(b.addr);
 	raw_send(new, &m);
 	RUN_UNTIL(b.ups == 2);
 	cr_assert_eq(b.downs, 1);
@@ -555,6 +632,54 @@ Test(net, a_new_process_replaces_the_old_connection)
 	cr_assert(net_is_up(b.net, 55));
 	close(old);
 	close(new);
+}
+
+/* P8, P9: who connects and says nothing does not keep out those who do. */
+Test(net, strangers_are_bounded_and_do_not_keep_servers_out)
+{
+	static int fd[300];
+	struct net_config config = config_of(21);
+	size_t got = 0;
+
+	config.dead_after = 20 * NSEC_SEC;
+	start_with(&b, &config);
+	for (unsigned i = 0; i < ARRAY_LEN(fd); i++) {
+		fd[i] = raw_connect(b.addr);
+		uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	RUN_UNTIL(stats_of(&b).crowded_out == ARRAY_LEN(fd) - 256);
+	RUN_UNTIL(raw_ended(fd[0], &got));
+	start(&a, 11);
+	join(&a, &b);
+	for (unsigned i = 0; i < ARRAY_LEN(fd); i++)
+		close(fd[i]);
+}
+
+/* P8: who asks and does not read is not answered without a bound. */
+Test(net, pongs_do_not_pile_up)
+{
+	static uint8_t many[1024 * WIRE_HEADER_BYTES];
+	struct net_config config = config_of(21);
+	struct msg m = {.type = MSG_TYPE_ping, .src = 55, .dst = 21};
+	uint64_t in = 0;
+	int fd;
+
+	config.queue_bytes_max = 64 << 10;
+	config.dead_after = 20 * NSEC_SEC;
+	start_with(&b, &config);
+	fd = raw_connect(b.addr);
+	raw_hello(fd, 55, CLUSTER);
+	RUN_UNTIL(b.ups == 1);
+	for (unsigned i = 0; i < 1024; i++)
+		msg_encode(&m, many + i * WIRE_HEADER_BYTES);
+	while (stats_of(&b).frames_in < 400000) {
+		ssize_t n = write(fd, many + in % sizeof(many), sizeof(many) - in % sizeof(many));
+
+		in += n > 0 ? (uint64_t)n : 0;
+		uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	cr_assert_lt(stats_of(&b).frames_out, 300000);
+	close(fd);
 }
 
 /* P8: without memory a connection waits; it goes on when memory is back. */
