@@ -18,6 +18,7 @@ static json_t *volume_json(struct access *a)
 	admin_put(o, "recoveries", v.recoveries);
 	admin_put(o, "hedged", v.hedged);
 	admin_put(o, "lost_handles", v.lost_handles);
+	admin_put(o, "lost_pages", v.lost_pages);
 	admin_put(o, "writes", v.writes);
 	admin_put(o, "reads", v.reads);
 	admin_put(o, "flushes", v.flushes);

@@ -2,6 +2,10 @@
  *
  *   checksums of the target -> checksums of the source -> the pages that differ -> INSTALL
  *
+ * A page that is bad at the source may be anywhere else: whatever fits the sum that the source has of it
+ * is that page, of whatever version the block is there (`spare`). What nobody has is lost: the target gets
+ * the sum without the bytes, if the owner allows that, so that nothing old is read there (P3, P7).
+ *
  * Invariants:
  * - all that is read from the source is of one version; if it moved between the steps, all over;
  * - the target takes it only if it is still as the first step found it (INSTALL's guard);
@@ -13,6 +17,16 @@
 #define GIVE_UP (5 * NSEC_SEC)
 
 enum { SOURCE, TARGET };
+
+enum page_state {
+	PAGE_LEAVE,   /* the target has it */
+	PAGE_ZERO,
+	PAGE_WANTED,  /* to be read from the source */
+	PAGE_GOT,
+	PAGE_SKIPPED, /* the target has it, and it is bad at the source */
+	PAGE_BAD,     /* wanted, and bad at the source */
+	PAGE_KEPT,    /* the same, and what the target has of it stays */
+};
 
 uint32_t block_len(const struct file *f, uint64_t no)
 {
@@ -38,6 +52,9 @@ void copy_free(struct copy *c)
 		mem_free(c->present[k]);
 		mem_free(c->sums[k]);
 	}
+	iobuf_put(c->data);
+	mem_free(c->page);
+	mem_free(c->fits);
 	mem_free(c);
 }
 
@@ -57,9 +74,9 @@ static void spread(struct copy *c, unsigned which, const struct msg_read_reply *
 		}
 }
 
-static bool page_differs(const struct copy *c, uint32_t p)
+static bool same_sum(const struct copy *c, uint32_t p)
 {
-	return c->whole || memcmp(c->sums[SOURCE] + p * 8, c->sums[TARGET] + p * 8, 8) != 0;
+	return memcmp(c->sums[SOURCE] + p * 8, c->sums[TARGET] + p * 8, 8) == 0;
 }
 
 static bool source_has(const struct copy *c, uint32_t p)
@@ -98,28 +115,39 @@ static bool on_installed(struct rpc *rpc, const struct msg *m)
 	return true;
 }
 
-/* `data`: the source's present pages of [first, first + pages). */
-static void install(struct copy *c, struct slice data)
+/* Pages are moved down to the front of the buffer they were read into, those without bytes as zeros. */
+static uint32_t gather_pages(struct copy *c, uint8_t *set, uint8_t *zero, uint8_t *lost, uint8_t *sums)
 {
-	struct file *f = c->f;
-	uint32_t pages = block_len(f, c->no) / PAGE_BYTES, n = 0, at = 0, bytes = DIV_UP(pages, 8);
-	uint8_t *set = mem_new(bytes), *zero = mem_new(bytes), *sums = mem_new_array(pages, 8);
-	struct iobuf *out = iobuf_new_reserve(MAX(data.len, PAGE_BYTES));
-	struct msg m = {.type = MSG_TYPE_install, .dst = c->server[c->to]};
+	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES, n = 0;
 
 	for (uint32_t p = 0; p < pages; p++) {
-		bool inside = p >= c->first && p < c->first + c->pages, has = source_has(c, p);
-
-		if (page_differs(c, p) && !has)
+		if (c->page[p] == PAGE_ZERO)
 			bit_set(zero, p);
-		if (page_differs(c, p) && has && inside) {
-			bit_set(set, p);
-			memcpy(sums + n * 8, c->sums[SOURCE] + p * 8, 8);
-			memcpy(out->data + n * PAGE_BYTES, slice_data(data) + at * PAGE_BYTES, PAGE_BYTES);
-			n++;
+		if (c->page[p] != PAGE_GOT && c->page[p] != PAGE_BAD)
+			continue;
+		bit_set(set, p);
+		memcpy(sums + n * 8, c->sums[SOURCE] + p * 8, 8);
+		if (c->page[p] == PAGE_GOT) {
+			memmove(c->data->data + n * PAGE_BYTES,
+			        c->data->data + (p - c->first) * PAGE_BYTES, PAGE_BYTES);
+		} else {
+			bit_set(lost, p);
+			memset(c->data->data + n * PAGE_BYTES, 0, PAGE_BYTES);
 		}
-		at += has && inside;
+		n++;
 	}
+	return n;
+}
+
+static void install(struct copy *c)
+{
+	struct file *f = c->f;
+	uint32_t pages = block_len(f, c->no) / PAGE_BYTES, n, bytes = DIV_UP(pages, 8);
+	uint8_t *set = mem_new(bytes), *zero = mem_new(bytes), *lost = mem_new(bytes);
+	uint8_t *sums = mem_new_array(pages, 8);
+	struct msg m = {.type = MSG_TYPE_install, .dst = c->server[c->to]};
+
+	n = gather_pages(c, set, zero, lost, sums);
 	m.install.file = f->ino;
 	m.install.map = f->attr.map;
 	m.install.epoch = f->epoch;
@@ -131,13 +159,14 @@ static void install(struct copy *c, struct slice data)
 	m.install.closed = c->closed ? c->closed : c->at_closed;
 	m.install.set = (struct span){set, bytes};
 	m.install.zero = (struct span){zero, bytes};
+	m.install.lost = (struct span){lost, bytes};
 	m.install.sums = (struct span){sums, n * 8};
 	if (n > 0)
-		m.payload = (struct slice){out, 0, n * PAGE_BYTES};
+		m.payload = (struct slice){c->data, 0, n * PAGE_BYTES};
 	c->rpc = rpc_start(f->v, &m, on_installed, c, 0);
-	iobuf_put(out);
 	mem_free(set);
 	mem_free(zero);
+	mem_free(lost);
 	mem_free(sums);
 }
 
@@ -181,21 +210,170 @@ static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
 	return true;
 }
 
-/* install() goes by the pages the server listed before: the data of the same version must be of these. */
+/* What is installed goes by the pages the server listed before: the data of the same version must be of
+ * these. */
 static bool as_listed(const struct copy *c, const struct msg_read_reply *r)
 {
 	uint32_t at = 0;
 
-	if (r->off != c->first * PAGE_BYTES || r->len != c->pages * PAGE_BYTES)
+	if (r->off != c->page_at * PAGE_BYTES || r->len != (c->page_end - c->page_at) * PAGE_BYTES)
 		return false;
-	for (uint32_t i = 0; i < c->pages; i++) {
-		if (bit_get(r->present, i) != source_has(c, c->first + i))
+	for (uint32_t p = c->page_at; p < c->page_end; p++) {
+		if (bit_get(r->present, p - c->page_at) != source_has(c, p))
 			return false;
-		if (bit_get(r->present, i) &&
-		    memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + (c->first + i) * 8, 8) != 0)
+		if (source_has(c, p) && memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + p * 8, 8) != 0)
 			return false;
 	}
 	return true;
+}
+
+static void got_page(struct copy *c, uint32_t p, const uint8_t *data)
+{
+	memcpy(c->data->data + (p - c->first) * PAGE_BYTES, data, PAGE_BYTES);
+	c->page[p] = PAGE_GOT;
+}
+
+/* --- pages that are bad at the source --- */
+
+static bool any(const struct copy *c, enum page_state state)
+{
+	for (uint32_t p = c->first; p < c->first + c->pages; p++)
+		if (c->page[p] == state)
+			return true;
+	return false;
+}
+
+void copy_note_lost(const struct copy *c)
+{
+	for (uint32_t p = c->first; c->bad && p < c->first + c->pages; p++)
+		if (c->page[p] == PAGE_BAD || c->page[p] == PAGE_KEPT)
+			lost_add(c->f, c->no, p);
+}
+
+/* Everybody was asked. */
+static void bad_pages_end(struct copy *c)
+{
+	for (uint32_t p = c->first; p < c->first + c->pages; p++)
+		if (c->page[p] == PAGE_BAD && c->comparable && same_sum(c, p))
+			c->page[p] = PAGE_KEPT;
+	c->bad = any(c, PAGE_BAD) || any(c, PAGE_KEPT);
+	if (any(c, PAGE_BAD) && !c->may_lose)
+		end(c, COPY_BAD);
+	else
+		install(c);
+}
+
+static void spare_next(struct copy *c);
+static bool on_spare_page(struct rpc *rpc, const struct msg *m);
+
+/* The next bad page that the spare one has a sum of. */
+static void spare_page(struct copy *c)
+{
+	struct span fits = {c->fits, DIV_UP(block_len(c->f, c->no) / PAGE_BYTES, 8)};
+
+	while (c->page_at < c->first + c->pages &&
+	       (c->page[c->page_at] != PAGE_BAD || !bit_get(fits, c->page_at)))
+		c->page_at++;
+	if (c->page_at == c->first + c->pages)
+		spare_next(c);
+	else
+		read_block(c, c->spare_now, READ_REPAIR, c->page_at, 1, on_spare_page);
+}
+
+/* The sum decides: it is of file, block, page and bytes. */
+static bool on_spare_page(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+	uint32_t p = c->page_at;
+	bool finished;
+
+	if (!take(rpc, m, &finished))
+		return finished;
+	if (r->status == STATUS_OK && m->payload.len == PAGE_BYTES &&
+	    page_sum(c->f->ino, c->no, p, slice_data(m->payload)) == get_u64le(c->sums[SOURCE] + p * 8))
+		got_page(c, p, slice_data(m->payload));
+	c->page_at++;
+	spare_page(c);
+	return true;
+}
+
+static bool on_spare_sums(struct rpc *rpc, const struct msg *m)
+{
+	struct copy *c = rpc->ctx;
+	const struct msg_read_reply *r = &m->read_reply;
+	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES, at = 0;
+	bool finished;
+
+	if (!take(rpc, m, &finished))
+		return finished;
+	memset(c->fits, 0, DIV_UP(pages, 8));
+	for (uint32_t p = 0; p < pages && r->status == STATUS_OK; p++)
+		if (bit_get(r->present, p) && (at + 1) * 8 <= r->sums.len &&
+		    memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + p * 8, 8) == 0)
+			bit_set(c->fits, p);
+	c->page_at = c->first;
+	spare_page(c);
+	return true;
+}
+
+static void spare_next(struct copy *c)
+{
+	unsigned i = 0;
+
+	while (i < REPLICAS && (!(c->spare >> i & 1) || peer_get(c->f->v, c->server[i])->down))
+		i++;
+	if (i == REPLICAS || !any(c, PAGE_BAD)) {
+		bad_pages_end(c);
+		return;
+	}
+	c->spare &= (uint8_t)~(1u << i);
+	c->spare_now = i;
+	read_block(c, i, READ_SUMS_ONLY | READ_REPAIR, 0, block_len(c->f, c->no) / PAGE_BYTES,
+	           on_spare_sums);
+}
+
+/* --- pages of the source --- */
+
+static bool on_data(struct rpc *rpc, const struct msg *m);
+
+/* From the next page that is wanted up to one that is bad. */
+static void read_more(struct copy *c)
+{
+	uint32_t last = c->first + c->pages;
+
+	while (c->page_at < last && c->page[c->page_at] != PAGE_WANTED)
+		c->page_at++;
+	if (c->page_at == last) {
+		spare_next(c);
+		return;
+	}
+	c->page_end = c->page_at + 1;
+	while (c->page_end < last && c->page[c->page_end] != PAGE_BAD && c->page[c->page_end] != PAGE_SKIPPED)
+		c->page_end++;
+	read_block(c, c->from, 0, c->page_at, c->page_end - c->page_at, on_data);
+}
+
+static bool bad_page_told(struct copy *c, uint32_t off)
+{
+	uint32_t p = off / PAGE_BYTES;
+
+	if (p < c->page_at || p >= c->page_end)
+		return false;
+	c->page[p] = c->page[p] == PAGE_WANTED ? PAGE_BAD : PAGE_SKIPPED;
+	return true;
+}
+
+static void got_pages(struct copy *c, struct slice data)
+{
+	uint32_t at = 0;
+
+	for (uint32_t p = c->page_at; p < c->page_end; p++) {
+		if (c->page[p] == PAGE_WANTED)
+			got_page(c, p, slice_data(data) + at * PAGE_BYTES);
+		at += source_has(c, p);
+	}
+	c->page_at = c->page_end;
 }
 
 static bool on_data(struct rpc *rpc, const struct msg *m)
@@ -206,30 +384,44 @@ static bool on_data(struct rpc *rpc, const struct msg *m)
 
 	if (!take(rpc, m, &finished))
 		return finished;
-	if (r->status == STATUS_BAD_PAGE)
+	if (r->status == STATUS_BAD_PAGE && version_eq(r->version, c->at) && bad_page_told(c, r->off)) {
+		read_more(c);
+		return true;
+	}
+	if (r->status == STATUS_BAD_PAGE) {
 		end(c, COPY_BAD);
-	else if (r->status != STATUS_OK || !version_eq(r->version, c->at))
+	} else if (r->status != STATUS_OK || !version_eq(r->version, c->at)) {
 		end(c, COPY_AGAIN);
-	else if (!read_reply_good(c->f, r, m->payload) || !as_listed(c, r))
+	} else if (!read_reply_good(c->f, r, m->payload) || !as_listed(c, r)) {
 		end(c, COPY_BAD);
-	else
-		install(c, m->payload);
+	} else {
+		got_pages(c, m->payload);
+		read_more(c);
+	}
 	return true;
 }
 
-/* Is there anything to copy? [first, first + pages) spans what must be read. */
+/* What is to be done with each page. [first, first + pages) spans what must be read. */
 static void differences(struct copy *c)
 {
 	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES;
 
+	c->page = mem_new(pages);
+	c->fits = mem_new(DIV_UP(pages, 8));
 	c->first = c->pages = 0;
 	for (uint32_t p = 0; p < pages; p++) {
-		if (!source_has(c, p) || !page_differs(c, p))
+		if (!c->whole && same_sum(c, p))
+			continue;
+		c->page[p] = source_has(c, p) ? PAGE_WANTED : PAGE_ZERO;
+		if (c->page[p] == PAGE_ZERO)
 			continue;
 		if (c->pages == 0)
 			c->first = p;
 		c->pages = p - c->first + 1;
 	}
+	c->page_at = c->first;
+	if (c->pages > 0)
+		c->data = iobuf_new_reserve(c->pages * PAGE_BYTES);
 }
 
 static bool on_source_sums(struct rpc *rpc, const struct msg *m)
@@ -261,9 +453,9 @@ static bool on_source_sums(struct rpc *rpc, const struct msg *m)
 	}
 	differences(c);
 	if (c->pages > 0)
-		read_block(c, c->from, 0, c->first, c->pages, on_data);
+		read_more(c);
 	else
-		install(c, (struct slice){0});
+		install(c);
 	return true;
 }
 
@@ -280,7 +472,8 @@ static bool on_target_sums(struct rpc *rpc, const struct msg *m)
 		end(c, COPY_AGAIN);
 		return true;
 	}
-	c->whole = c->whole || r->status != STATUS_OK;
+	c->comparable = r->status == STATUS_OK;
+	c->whole = c->whole || !c->comparable;
 	c->old = r->version;
 	c->old_closed = r->closed;
 	spread(c, TARGET, &(struct msg_read_reply){0});

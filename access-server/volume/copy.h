@@ -7,7 +7,7 @@ enum copy_result {
 	COPY_DONE,    /* the target has what the source had: copy.at */
 	COPY_AGAIN,   /* something moved, or did not answer in time */
 	COPY_AHEAD,   /* the target outranks the source: nothing repairs it */
-	COPY_BAD,     /* the source has a bad page */
+	COPY_BAD,     /* a page is bad at the source, and nobody else has it */
 };
 
 struct copy {
@@ -18,6 +18,8 @@ struct copy {
 	server_id_t server[REPLICAS];
 	uint64_t closed;               /* stamped on the target; 0: what the source has */
 	bool whole;                    /* every page, not only those whose sums differ */
+	uint8_t spare;                 /* bits: replicas to ask for pages that are bad at the source */
+	bool may_lose;                 /* a page that nobody has becomes an unreadable one of the target */
 	void (*done)(struct copy *c, enum copy_result result); /* frees it with copy_free() */
 	void *ctx;
 
@@ -26,7 +28,14 @@ struct copy {
 	uint64_t at_closed, old_closed;
 	uint8_t *present[2];           /* source, target */
 	uint8_t *sums[2];
-	uint32_t first, pages;         /* pages read from the source */
+	bool comparable;               /* the target's sums say what it has */
+	uint8_t *page;                 /* enum page_state of each */
+	uint32_t first, pages;         /* spans what is read: data has room for it */
+	struct iobuf *data;
+	uint32_t page_at, page_end;    /* being read */
+	unsigned spare_now;
+	uint8_t *fits;                 /* bits: pages of which it has the sum that the source has */
+	bool bad;                      /* some page was neither at the source nor at a spare */
 	bool retains;                  /* keeps the block's records meanwhile */
 	struct rpc *rpc;
 	struct vol_timer timer;
@@ -34,4 +43,5 @@ struct copy {
 
 void copy_start(struct copy *c); /* with f, no, from, to, closed, whole, done, ctx set */
 void copy_free(struct copy *c);
+void copy_note_lost(const struct copy *c); /* pages that neither source nor spares had: lost_add() */
 uint32_t block_len(const struct file *f, uint64_t no);

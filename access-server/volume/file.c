@@ -62,6 +62,7 @@ void file_destroy(struct file *f)
 	stale_fini(&f->stale);
 	mem_free(f->behind);
 	mem_free(f->refused);
+	lost_forget(f);
 	HASH_DEL(v->files, f);
 	mem_free(f);
 }

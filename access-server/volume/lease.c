@@ -152,6 +152,8 @@ static void on_lease(struct session_call *c, const struct msg *m)
 		f->lease = LEASE_NONE;
 	take_attr(f, r);
 	f->stale_told = r->stale.len > 0;
+	if (!r->recover)
+		lost_forget(f);
 	f->unclean = r->recover;
 	if (r->recover) {
 		f->asked = r->granted;

@@ -83,7 +83,9 @@ struct block {
 	uint8_t want_stale;             /* bit: hopeless (a gap we cannot fill, disk, no space) */
 	uint8_t ahead;                  /* bit: said AHEAD */
 	uint8_t no_space;
+	bool stuck;                     /* a record of it can never be taken */
 	uint8_t bad;                    /* bit: has a bad page, copy all of it */
+	uint8_t only_bad;               /* bit: stale for nothing else, so its good pages can be read */
 	nsec_t gap_at[REPLICAS];
 	unsigned retain;                /* copies under way: records stay until they are done */
 	bool gathering;                 /* on volume.gathering: has records that were not sent yet */
@@ -163,6 +165,13 @@ void writer_push(struct volume *v);      /* somebody waits: what was gathered le
 /* --- pages.c: how much of the file is stored --- */
 void pages_written(struct block *b, enum write_op op, uint32_t off, uint32_t len);
 void pages_told(struct block *b, struct version at, uint32_t pages); /* by a replica */
+
+/* --- lost.c: pages that no replica can read --- */
+void lost_add(struct file *f, uint64_t no, uint32_t page);
+bool lost_has(const struct file *f, uint64_t no, uint32_t page);
+bool lost_in_part(const struct file *f, uint64_t off, uint64_t end); /* such a page would be written in part */
+void lost_written(struct file *f, uint64_t no, uint32_t off, uint32_t len);
+void lost_forget(struct file *f);
 
 /* --- flush.c --- */
 bool file_flushed(const struct file *f, uint64_t n); /* two replicas that count have all up to n */
@@ -246,6 +255,7 @@ struct block *scan_block(struct file *f, const struct scan_entry *e); /* with th
 /* --- truncate.c --- */
 void truncate_progress(struct file *f);
 
+#define PAGE_UNKNOWN UINT32_MAX
 /* --- recovery.c, repair.c, copy.c --- */
 void recovery_start(struct file *f);
 void recovery_abort(struct file *f);
@@ -260,7 +270,7 @@ void repair_kick(struct file *f, nsec_t after);
 void repair_stop(struct file *f);
 void repair_poll_start(struct volume *v);
 void repair_note_blank(struct file *f, server_id_t server);
-void repair_note_bad(struct file *f, uint64_t no, server_id_t server);
+void repair_note_bad(struct file *f, uint64_t no, server_id_t server, uint32_t page); /* PAGE_UNKNOWN */
 /* A core server told of a page of its own that nobody repaired yet. */
 void repair_told(struct volume *v, const struct msg *m);
 bool repair_was_told(const struct file *f);

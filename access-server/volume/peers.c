@@ -70,14 +70,17 @@ void peers_free(struct volume *v)
 
 /* --- requests --- */
 
+#define RPC_SPANS_MAX 4
+
 /* The spans a data-path request can have. */
-static unsigned rpc_spans(struct msg *m, struct span *out[3])
+static unsigned rpc_spans(struct msg *m, struct span *out[RPC_SPANS_MAX])
 {
 	if (m->type == MSG_TYPE_install) {
 		out[0] = &m->install.set;
 		out[1] = &m->install.zero;
-		out[2] = &m->install.sums;
-		return 3;
+		out[2] = &m->install.lost;
+		out[3] = &m->install.sums;
+		return 4;
 	}
 	if (m->type == MSG_TYPE_close) {
 		out[0] = &m->close.exceptions;
@@ -88,7 +91,7 @@ static unsigned rpc_spans(struct msg *m, struct span *out[3])
 
 static void rpc_copy(struct rpc *rpc, const struct msg *m)
 {
-	struct span *span[3];
+	struct span *span[RPC_SPANS_MAX];
 	unsigned n;
 	size_t total = 0;
 	uint8_t *p;

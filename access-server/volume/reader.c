@@ -25,6 +25,9 @@ struct read_piece {
 	server_id_t server[REPLICAS];
 	unsigned order[REPLICAS], replicas;
 	unsigned tried;      /* bits */
+	unsigned bad;        /* bits: said that a page of it is bad */
+	uint32_t end;        /* of the pages; behind `to` when they are read one by one */
+	bool single;
 	struct rpc *rpc[REPLICAS];
 	struct vol_timer timer;
 	bool done;
@@ -229,11 +232,13 @@ static void copy_pages(struct read_piece *p, const struct msg_read_reply *r, str
 	}
 }
 
+static void page_next(struct read_piece *p);
+
 static void piece_take(struct read_piece *p, const struct msg_read_reply *r, struct slice payload)
 {
 	struct read_op *op = p->op;
 	struct block *b = block_find(op->f, p->no);
-	bool whole = payload.len == p->to - p->from;
+	bool whole = payload.len == p->to - p->from && !p->single;
 
 	if (op->pieces == 1 && whole && !overlaid(p, b)) {
 		op->out = (struct slice){iobuf_get(payload.buf), payload.off + (p->off - p->from), p->len};
@@ -242,7 +247,12 @@ static void piece_take(struct read_piece *p, const struct msg_read_reply *r, str
 		if (b)
 			lay_over(p, b);
 	}
-	piece_done(p);
+	if (p->single) {
+		lost_written(op->f, p->no, p->from, PAGE_BYTES); /* it was not */
+		page_next(p);
+	} else {
+		piece_done(p);
+	}
 }
 
 /* --- asking replicas --- */
@@ -265,6 +275,7 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 	struct volume *v = f->v;
 	const struct msg_read_reply *r = &m->read_reply;
 	struct block *b = block_find(f, p->no);
+	unsigned i = rpc->tag;
 
 	if (m->type != MSG_TYPE_read_reply || r->file != f->ino || r->block != p->no)
 		return false;
@@ -282,13 +293,14 @@ static bool on_read(struct rpc *rpc, const struct msg *m)
 		}
 		vol_log(v, "volume.checksum", "file=%" PRIu64 " block=%" PRIu64 " server=%u",
 			f->ino, p->no, m->src);
-		repair_note_bad(f, p->no, m->src);
+		repair_note_bad(f, p->no, m->src, PAGE_UNKNOWN);
 	} else if (r->status == STATUS_BAD_PAGE) {
-		repair_note_bad(f, p->no, m->src);
+		p->bad |= 1u << i;
+		repair_note_bad(f, p->no, m->src, r->off / PAGE_BYTES);
 	} else if (r->status == STATUS_UNKNOWN) {
 		repair_note_blank(f, m->src);
 	}
-	p->rpc[rpc->tag] = NULL;
+	p->rpc[i] = NULL;
 	rpc_cancel(rpc);
 	piece_next(p);
 	return true;
@@ -321,12 +333,103 @@ static nsec_t hedge_after(struct volume *v, server_id_t s)
 	return latency ? MAX(2 * latency, HEDGE_MIN) : MAX(2 * peer_rtt(v, s), HEDGE_UNKNOWN);
 }
 
+/* --- bad pages --- */
+
+/* Whom to ask. Of one that is stale for nothing but a bad page the other pages are as good as anybody's. */
+static void find_replicas(struct read_piece *p)
+{
+	struct file *f = p->op->f;
+	struct block *b = block_find(f, p->no);
+
+	p->replicas = replicas_by_nearness(f, p->no, p->order, p->server);
+	for (unsigned i = 0; b && p->single && i < REPLICAS; i++)
+		if ((b->only_bad >> i & 1) && (stale_get(&f->stale, p->no) >> i & 1) &&
+		    !file_behind(f, b->server[i]))
+			p->order[p->replicas++] = i;
+}
+
+/* Everybody says that a page is bad, or is away. */
+static bool all_bad(const struct read_piece *p)
+{
+	for (unsigned k = 0; k < p->replicas; k++)
+		if (!(p->bad >> p->order[k] & 1) &&
+		    !(peer_get(p->op->f->v, p->server[p->order[k]])->down && (p->tried >> p->order[k] & 1)))
+			return false;
+	return p->bad != 0;
+}
+
+static void page_ask(struct read_piece *p, uint32_t page)
+{
+	piece_quiet(p);
+	p->single = true;
+	p->from = page;
+	p->to = page + PAGE_BYTES;
+	p->tried = p->bad = 0;
+	find_replicas(p);
+	piece_next(p);
+}
+
+static void page_next(struct read_piece *p)
+{
+	if (p->to >= p->end)
+		piece_done(p);
+	else
+		page_ask(p, p->to);
+}
+
+/* The part that is wanted of the page was written since and is still here. */
+static bool page_covered(const struct read_piece *p)
+{
+	struct block *b = block_find(p->op->f, p->no);
+	struct read_piece part = *p;
+
+	part.off = MAX(p->off, p->from);
+	part.len = MIN(p->off + p->len, p->to) - part.off;
+	return b && b->records && covered(&part, b);
+}
+
+static void op_fail(struct read_op *op)
+{
+	struct file *f = op->f;
+	struct vol_req *req = op->req;
+
+	if (!file_lease_good(f, LEASE_SHARED) || f->epoch != op->epoch) {
+		op_finish(op);
+		return;
+	}
+	op_free(op);
+	vol_complete(f->v, req, -EIO);
+	recall_step(f);
+	file_put_if_unused(f);
+}
+
+/* Which page is bad where is found out one by one; one that is bad everywhere is an error of this read
+ * alone (P7). */
+static void piece_bad(struct read_piece *p)
+{
+	struct file *f = p->op->f;
+
+	if (!p->single) {
+		page_ask(p, p->from);
+	} else if (page_covered(p)) {
+		lay_over(p, block_find(f, p->no));
+		page_next(p);
+	} else {
+		lost_add(f, p->no, p->from / PAGE_BYTES);
+		op_fail(p->op);
+	}
+}
+
 /* Asks the next replica; when all have been, waits for any of them and then starts over. */
 static void piece_next(struct read_piece *p)
 {
 	struct file *f = p->op->f;
 	bool asking = false;
 
+	if (all_bad(p)) {
+		piece_bad(p);
+		return;
+	}
 	for (unsigned k = 0; k < p->replicas; k++) {
 		unsigned i = p->order[k];
 
@@ -350,8 +453,12 @@ static void on_piece_timer(struct volume *v, struct vol_timer *t)
 		asked += p->tried >> p->order[k] & 1;
 	if (asked == p->replicas) {
 		/* Which replicas are stale may have changed since; ask whoever is not being asked. */
-		p->replicas = replicas_by_nearness(p->op->f, p->no, p->order, p->server);
-		p->tried = 0;
+		if (all_bad(p)) {
+			piece_bad(p);
+			return;
+		}
+		find_replicas(p);
+		p->tried = p->bad = 0;
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (p->rpc[i])
 				p->tried |= 1u << i;
@@ -385,7 +492,7 @@ static void piece_start(struct read_piece *p)
 		piece_done(p);
 		return;
 	}
-	p->replicas = replicas_by_nearness(f, p->no, p->order, p->server);
+	find_replicas(p);
 	piece_next(p);
 }
 
@@ -402,7 +509,7 @@ static void pieces_cut(struct read_op *op, uint64_t off, uint64_t end)
 		p->off = (uint32_t)(at - no * bytes);
 		p->len = (uint32_t)(to - at);
 		p->from = ALIGN_DOWN(p->off, PAGE_BYTES);
-		p->to = ALIGN_UP(p->off + p->len, PAGE_BYTES);
+		p->to = p->end = ALIGN_UP(p->off + p->len, PAGE_BYTES);
 		p->out_off = (uint32_t)(at - off);
 		p->timer.fire = on_piece_timer;
 		at = to;

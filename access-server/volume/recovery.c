@@ -100,6 +100,32 @@ static bool attr_has_two(struct recovery *r)
 	return rec_pair(r->f, mask);
 }
 
+static bool attr_all_told(struct recovery *r)
+{
+	server_id_t server[REPLICAS];
+
+	if (!file_place(r->f, BLOCK_ATTR, server))
+		return false;
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct rec_server *s = rec_server(r, server[i]);
+
+		if (s && !counts(s) && s->state != REC_BLANK)
+			return false;
+	}
+	return true;
+}
+
+void rec_attr_wait(struct recovery *r)
+{
+	struct file *f = r->f;
+
+	vol_log(f->v, "volume.attr_record",
+	        "file=%" PRIu64 ": its newest attribute record is unreadable where it is known: waiting "
+	        "for all servers that may have it", f->ino);
+	f->attr_wait_all = true;
+	recovery_failed(f);
+}
+
 /* Fewer servers than two of each block: some blocks would wait for the others. */
 static bool partial(struct recovery *r)
 {
@@ -134,7 +160,7 @@ static void consider(struct recovery *r)
 		return;
 	for (unsigned k = 0; k < r->servers; k++)
 		all = all && (counts(&r->server[k]) || r->server[k].state == REC_BLANK);
-	if (!attr_has_two(r) && !rec_sites_sealed(r))
+	if ((!attr_has_two(r) && !rec_sites_sealed(r)) || (r->f->attr_wait_all && !attr_all_told(r)))
 		return;
 	if (all) {
 		timer_stop(v, &r->patience);
@@ -256,6 +282,8 @@ static void zero_block(struct file *f, const struct rec_block *rb, const struct 
 		from = MAX(a->trim_from, start);
 	if (f->size < from)
 		from = MAX(f->size, start);
+	if (from % PAGE_BYTES && lost_has(f, rb->no, (uint32_t)(from - start) / PAGE_BYTES))
+		from = ALIGN_UP(from, PAGE_BYTES); /* neither can it be written in part, nor be read */
 	if (from < start + bytes && b)
 		writer_add(f, b, WRITE_ZERO, (uint32_t)(from - start),
 			   (uint32_t)(start + bytes - from), (struct slice){0}, 0);
@@ -275,7 +303,7 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 			    stale_set(&f->stale, rb->no, rb->no, i) < 0)
 				file_behind_add(f, rb->server[i]);
 	f->recovery = NULL;
-	f->recover_whole = false;
+	f->recover_whole = f->attr_wait_all = false;
 	f->unclean = f->recovery_waits =
 		f->refuseds > 0 ||
 		(__builtin_popcount(missing_sites(r, true)) > 1 && !rec_sites_sealed(r));
@@ -302,6 +330,8 @@ static void take_over(struct recovery *r, const struct attr_record *a)
 		f->trim_at = a->trim_at;
 		f->trim_n = f->n;
 	}
+	if (r->attr_lost)
+		attr_dirty(f, true);
 	f->v->stats.recoveries++;
 	if (f->behinds || !stale_empty(&f->stale))
 		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
@@ -321,6 +351,30 @@ static void finish(struct recovery *r)
 
 static void attr_ask(struct recovery *r);
 static void rec_close(struct recovery *r);
+
+/* The newest record is lost; `r->attr` is of version `at`. What was written since tells at least how far
+ * the file went: nothing of that may be cut off. */
+static void attr_found(struct recovery *r, struct version at)
+{
+	struct file *f = r->f;
+	struct rec_block *rb, *next;
+
+	HASH_ITER(hh, r->blocks, rb, next)
+		if (rb->no != BLOCK_ATTR && !rb->waits && rb->pages > 0 &&
+		    version_cmp(rb->winner.version, at) > 0)
+			r->attr.size = MAX(r->attr.size, (rb->no + 1) * file_block_bytes(f));
+	vol_log(f->v, "volume.attr_record",
+	        "file=%" PRIu64 ": no replica can read its newest attribute record; going on with %s, size %"
+	        PRIu64 ": what changed size and times last is lost", f->ino,
+	        version_eq(at, VERSION_NONE) ? "the catalog's" : "an older one", r->attr.size);
+}
+
+static void attr_of_catalog(struct recovery *r)
+{
+	struct file *f = r->f;
+
+	r->attr = (struct attr_record){f->size, f->atime, f->mtime, f->ctime, UINT64_MAX, VERSION_NONE};
+}
 
 static bool on_attr(struct rpc *rpc, const struct msg *m)
 {
@@ -344,6 +398,8 @@ static bool on_attr(struct rpc *rpc, const struct msg *m)
 		attr_ask(r);
 		return true;
 	}
+	if (r->attr_lost || r->attr_doubt)
+		attr_found(r, reply->version);
 	rec_close(r);
 	return true;
 }
@@ -359,14 +415,23 @@ static void attr_ask(struct recovery *r)
 	HASH_FIND(hh, r->blocks, &no, sizeof(no), rb);
 	/* Never written: the catalog's word, from the last release, is the truth. */
 	if (version_eq(rb->winner.version, VERSION_NONE)) {
-		r->attr = (struct attr_record){f->size, f->atime, f->mtime, f->ctime, UINT64_MAX, VERSION_NONE};
+		attr_of_catalog(r);
 		rec_close(r);
 		return;
 	}
-	while (i < REPLICAS && (!(rb->good >> i & 1) || (r->attr_tried >> i & 1)))
+	/* The others have older ones, if any: only when no newest one can be read. */
+	r->attr_lost = (rb->good & ~r->attr_tried) == 0;
+	if (r->attr_lost && !f->attr_wait_all && rb->known != (1u << REPLICAS) - 1) {
+		rec_attr_wait(r);
+		return;
+	}
+	while (i < REPLICAS && (!((r->attr_lost ? rb->known | rb->unreadable : rb->good) >> i & 1) ||
+	                        (r->attr_tried >> i & 1)))
 		i++;
 	if (i == REPLICAS) {
-		recovery_failed(f);
+		attr_of_catalog(r);
+		attr_found(r, VERSION_NONE);
+		rec_close(r);
 		return;
 	}
 	r->attr_tried |= 1u << i;
@@ -377,7 +442,7 @@ static void attr_ask(struct recovery *r)
 	m.read.block = BLOCK_ATTR;
 	m.read.block_shift = f->attr.block_shift;
 	m.read.len = PAGE_BYTES;
-	m.read.min = rb->winner.version;
+	m.read.min = r->attr_lost ? VERSION_NONE : rb->winner.version;
 	r->attr_rpc = rpc_start(f->v, &m, on_attr, r, 0);
 }
 

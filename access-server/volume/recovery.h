@@ -61,6 +61,8 @@ struct recovery {
 	struct attr_record attr;
 	struct rpc *attr_rpc;
 	unsigned attr_tried;
+	bool attr_doubt;            /* it was passed over, and not all could tell whether it was flushed */
+	bool attr_lost;             /* no newest one can be read: attr is an older one, or the catalog's word */
 };
 
 struct rec_server *rec_server(struct recovery *r, server_id_t id);
@@ -69,5 +71,6 @@ void rec_copy_some(struct recovery *r);
 void rec_copied(struct recovery *r);   /* every block has its pair: next phase */
 void rec_progress(struct recovery *r); /* puts the deadline off */
 bool rec_sites_sealed(struct recovery *r); /* the planted bug of trap A3 */
+void rec_attr_wait(struct recovery *r); /* r is gone: the next one waits for whoever may have the record */
 bool rec_pair(struct file *f, unsigned mask); /* two replicas in it that count together */
 void recovery_free(struct recovery *r);

@@ -71,14 +71,20 @@ static void judge(struct recovery *r, struct rec_block *rb)
 			rb->good |= 1u << i;
 }
 
+#define ALL_REPLICAS ((1u << REPLICAS) - 1)
+
 /* A page of the winner is bad at its only holder. When the other two count as well, they say that it
  * was never flushed, nor closed by a recovery that served it: it may go, as any unsynced write. With
- * one of them silent nobody can tell, and the block stays as it is until all three are here. */
+ * one of them silent nobody can tell, and the block stays as it is until all three are here. The
+ * attribute record cannot wait like that for one that will never tell (a new disk). */
 static bool passed_over(struct recovery *r, struct rec_block *rb, unsigned from)
 {
-	if (rb->known != (1u << REPLICAS) - 1 || rb->good != 1u << from)
+	bool tells = rb->known == ALL_REPLICAS || (rb->no == BLOCK_ATTR && r->f->attr_wait_all);
+
+	if (!tells || rb->good != 1u << from)
 		return false;
-	rb->unreadable = 1u << from;
+	r->attr_doubt = r->attr_doubt || rb->known != ALL_REPLICAS;
+	rb->unreadable |= 1u << from;
 	judge(r, rb);
 	return true;
 }
@@ -87,7 +93,7 @@ static bool passed_over(struct recovery *r, struct rec_block *rb, unsigned from)
  * disk's, until a recovery with all three; the rest of the file goes on. */
 static bool refused(struct recovery *r, struct rec_block *rb)
 {
-	if (rb->no == BLOCK_ATTR || rb->known == (1u << REPLICAS) - 1 || r->f->refuseds == REFUSED_MAX)
+	if (rb->no == BLOCK_ATTR || rb->known == ALL_REPLICAS || r->f->refuseds == REFUSED_MAX)
 		return false;
 	rb->waits = true;
 	recovery_refuse(r->f, rb->no);
@@ -127,25 +133,35 @@ static unsigned target(struct recovery *r, const struct rec_block *rb)
 	return to;
 }
 
+/* Another holder of the winner, if there is one. */
+static void on_bad(struct recovery *r, struct rec_block *rb, const struct copy *c)
+{
+	unsigned others = rb->good & ~(1u << c->from);
+
+	vol_log(r->f->v, "volume.bad_page",
+		"file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
+		r->f->ino, c->no, c->server[c->from]);
+	if (others)
+		rb->source = (unsigned)__builtin_ctz(others);
+	else if (passed_over(r, rb, c->from) || refused(r, rb))
+		rec_progress(r);
+}
+
 static void on_copied(struct copy *c, enum copy_result result)
 {
 	struct recovery *r = c->ctx;
 	struct rec_block *rb = block_of(r, c->no);
 
 	if (result == COPY_DONE) {
+		copy_note_lost(c);
 		rb->good |= 1u << c->to;
 		rec_progress(r);
 	} else if (result == COPY_BAD) {
-		/* Another holder of the winner, if there is one. */
-		unsigned others = rb->good & ~(1u << c->from);
-
-		if (others)
-			rb->source = (unsigned)__builtin_ctz(others);
-		else if (passed_over(r, rb, c->from) || refused(r, rb))
-			rec_progress(r);
-		vol_log(r->f->v, "volume.bad_page",
-			"file=%" PRIu64 " block=%" PRIu64 " server=%u: bad page in recovery",
-			r->f->ino, c->no, c->server[c->from]);
+		on_bad(r, rb, c);
+		if (rb->no == BLOCK_ATTR && rb->good == 1u << c->from) {
+			rec_attr_wait(r);
+			return;
+		}
 	}
 	DL_DELETE(r->copies, c);
 	r->copying--;
@@ -173,6 +189,10 @@ static void copy_block(struct recovery *r, struct rec_block *rb)
 	c->no = rb->no;
 	c->from = rb->source;
 	c->to = target(r, rb);
+	/* What two have may have been flushed, so that what others have is old. What one has alone may be an
+	 * unsynced write over what was: the old page is not given up for it as long as nobody can tell. */
+	c->spare = (uint8_t)(ALL_REPLICAS & ~(1u << c->from | 1u << c->to));
+	c->may_lose = (rb->good & (rb->good - 1)) != 0;
 	c->closed = VOL_BUG(r->f->v, VOLUME_BUG_NO_CLOSE) ? 0 : r->f->epoch;
 	c->done = on_copied;
 	c->ctx = r;

@@ -114,6 +114,7 @@ static void copied(struct copy *c)
 	b->want_stale &= (uint8_t)~bit;
 	b->ahead &= (uint8_t)~bit;
 	b->no_space &= (uint8_t)~bit;
+	b->only_bad &= (uint8_t)~bit;
 }
 
 /* Another source the next time, also when several copies from this one fail together. */
@@ -132,8 +133,11 @@ static void on_copied(struct copy *c, enum copy_result result)
 	struct file *f = c->f;
 	struct repair *r = f->repair;
 	uint64_t no = c->no;
+	unsigned to = c->to;
+	bool again = c->whole && result != COPY_DONE;
 	struct block *b;
 
+	copy_note_lost(c);
 	if (result == COPY_DONE) {
 		copied(c);
 	} else if (result == COPY_AHEAD) {
@@ -145,6 +149,8 @@ static void on_copied(struct copy *c, enum copy_result result)
 	r->n--;
 	copy_free(c);
 	b = block_find(f, no);
+	if (b && again)
+		b->bad |= (uint8_t)(1u << to);
 	if (b && b->records) {
 		block_send(b);
 		block_settle(b);
@@ -183,6 +189,8 @@ static bool copy_one(struct repair *r, uint64_t no, unsigned to)
 	c->whole = b && (b->bad >> to & 1);
 	if (c->whole)
 		b->bad &= (uint8_t)~(1u << to);
+	c->spare = (uint8_t)(((1u << REPLICAS) - 1) & ~(1u << c->from | 1u << to));
+	c->may_lose = true;
 	c->done = on_copied;
 	DL_APPEND(r->copies, c);
 	r->n++;
@@ -520,9 +528,11 @@ void repair_peer_up(struct volume *v, server_id_t peer UNUSED)
 {
 	struct file *f;
 
-	DL_FOREACH2(v->held_lru, f, lru_next)
+	DL_FOREACH2(v->held_lru, f, lru_next) {
+		lost_forget(f); /* it may have them */
 		if (!stale_empty(&f->stale) || f->behinds)
 			repair_kick(f, 100 * NSEC_MSEC);
+	}
 }
 
 /* The server does not hold the file completely: a new disk. Whoever holds the file exclusively makes
@@ -537,17 +547,23 @@ void repair_note_blank(struct file *f, server_id_t server)
 
 /* A page of the replica fails its checksum: it is stale until it is copied whole. Under a shared
  * lease nothing can be done; the server keeps its own note of it. */
-void repair_note_bad(struct file *f, uint64_t no, server_id_t server)
+void repair_note_bad(struct file *f, uint64_t no, server_id_t server, uint32_t page)
 {
 	struct block *b;
+	bool stale;
 
+	if (lost_has(f, no, page))
+		return;
 	vol_log(f->v, "volume.bad_page", "file=%" PRIu64 " block=%" PRIu64 " server=%u", f->ino, no, server);
 	if (f->lease != LEASE_EXCLUSIVE || f->phase != PHASE_IDLE)
 		return;
 	b = block_get(f, no);
-	for (unsigned i = 0; i < REPLICAS; i++)
-		if (b->server[i] == server && stale_set(&f->stale, no, no, i) == 0) {
-			b->bad |= (uint8_t)(1u << i);
-			repair_kick(f, 0);
-		}
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		stale = block_stale(f, b) >> i & 1;
+		if (b->server[i] != server || stale_set(&f->stale, no, no, i) < 0)
+			continue;
+		b->bad |= (uint8_t)(1u << i);
+		b->only_bad |= (uint8_t)(stale ? 0 : 1u << i);
+		repair_kick(f, 0);
+	}
 }

@@ -8,7 +8,7 @@ void repair_told(struct volume *v, const struct msg *m)
 	struct file *f = file_find(v, q->file);
 
 	if (f && f->lease == LEASE_EXCLUSIVE && f->phase == PHASE_IDLE && f->map) {
-		repair_note_bad(f, q->block, m->src);
+		repair_note_bad(f, q->block, m->src, q->page);
 		return;
 	}
 	for (unsigned i = 0; i < v->bad_tolds; i++)
@@ -16,7 +16,7 @@ void repair_told(struct volume *v, const struct msg *m)
 		    v->bad_told[i].server == m->src)
 			return;
 	if (v->bad_tolds < BAD_TOLD_MAX)
-		v->bad_told[v->bad_tolds++] = (struct bad_told){q->file, q->block, m->src};
+		v->bad_told[v->bad_tolds++] = (struct bad_told){q->file, q->block, m->src, q->page};
 }
 
 bool repair_was_told(const struct file *f)
@@ -33,7 +33,8 @@ void repair_take_told(struct file *f)
 
 	for (unsigned i = 0; i < v->bad_tolds; i++)
 		if (v->bad_told[i].ino == f->ino)
-			repair_note_bad(f, v->bad_told[i].block, v->bad_told[i].server);
+			repair_note_bad(f, v->bad_told[i].block, v->bad_told[i].server,
+			                v->bad_told[i].page);
 	repair_forget_told(v, f->ino);
 }
 

@@ -167,6 +167,7 @@ const struct map *vol_map(const struct volume *v);
 
 struct vol_stats {
 	uint64_t files, buffered_bytes, stale_blocks, repairs, recoveries, hedged, lost_handles;
+	uint64_t lost_pages; /* found unreadable on every replica */
 	uint64_t writes, reads, flushes;
 };
 /* Releases every exclusive lease, as if all were recalled; for a server that is about to end. */

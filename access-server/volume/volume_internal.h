@@ -6,6 +6,7 @@
  * gather.c      when small records leave                 reader.c   reads, hedging, overlay
  * flush.c       fsync and friends                        pages.c    how much of a file is stored
  * attr_record.c size, times, pending trim                truncate.c truncate, punch, zero range
+ * lost.c        pages that no replica can read
  * scan.c        which blocks exist                       seek.c     SEEK_DATA, SEEK_HOLE
  * recovery.c    after a holder that died                 repair.c   stale replicas; copy.c: one block
  * space.c       grants                                   peers.c    core servers and requests to them
@@ -26,6 +27,7 @@
 
 #define ATTR_VALID_MAX (500 * NSEC_MSEC)
 #define REFUSED_MAX 4096 /* blocks of a file; with more the file is not served */
+#define LOST_MAX 1024 /* pages of a file that are remembered */
 #define EXCEPTIONS_MAX 65536 /* that a core server takes with a CLOSE */
 #define COOKIE_NAMES ((uint64_t)1 << 63) /* cookies of invalidations that names.c asked for */
 
@@ -205,6 +207,12 @@ struct file {
 	bool recovery_waits;        /* some blocks had fewer than two sealed servers */
 	uint64_t *refused;          /* blocks whose newest version is unreadable where it is known */
 	unsigned refuseds;
+	struct lost_page {
+		uint64_t no;
+		uint32_t page;
+	} *lost;                    /* lost.c */
+	unsigned losts;
+	bool attr_wait_all;         /* no attribute record can be read: recovery needs all who may have it */
 	bool recover_whole;         /* too many blocks would wait: none is served without the others */
 	struct repair *repair;
 	struct vol_timer repair_timer;
@@ -331,6 +339,7 @@ struct volume {
 	struct bad_told {           /* pages that core servers told of */
 		uint64_t ino, block;
 		server_id_t server;
+		uint32_t page;
 	} bad_told[BAD_TOLD_MAX];
 	unsigned bad_tolds;
 	unsigned copies;            /* block copies under way */

@@ -184,7 +184,7 @@ bool write_try(struct file *f, struct vol_req *req)
 		strip_suid(f, req);
 		return true;
 	}
-	if (recovery_refuses(f, off, end)) {
+	if (recovery_refuses(f, off, end) || lost_in_part(f, off, end)) {
 		vol_complete(v, req, -EIO);
 		return true;
 	}

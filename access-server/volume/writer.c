@@ -96,6 +96,8 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 
 	CHECK(b->known);
 	pages_written(b, op, off, len);
+	if (f->losts)
+		lost_written(f, b->no, off, len);
 	if (op == WRITE_DATA && merge(b, off, len, data)) {
 		pay(b->records->prev);
 		block_gather(b, b->records->prev, len);

@@ -93,6 +93,18 @@ static void on_no_space(struct block *b, unsigned i)
 	b->want_stale |= (uint8_t)(1u << i);
 }
 
+/* The record writes a part of a page that no replica can read: nobody will ever take it. */
+static bool on_lost_page(const struct block *b, struct version asked)
+{
+	uint64_t start = b->no * file_block_bytes(b->f);
+	const struct record *r;
+
+	DL_FOREACH(b->records, r)
+		if (version_eq(r->version, asked))
+			return lost_in_part(b->f, start + r->off, start + r->off + r->len);
+	return false;
+}
+
 /* False: the lease is gone, and the block with it. */
 static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply *r)
 {
@@ -126,7 +138,8 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 	case STATUS_BAD_PAGE:
 		/* A partial write on top of a rotten page: the replica needs the whole block. */
 		b->want_stale |= (uint8_t)(1u << i);
-		repair_note_bad(f, b->no, b->server[i]);
+		b->stuck = b->stuck || on_lost_page(b, r->asked);
+		repair_note_bad(f, b->no, b->server[i], PAGE_UNKNOWN);
 		return true;
 	case STATUS_OK:
 	case STATUS_FENCED:
@@ -159,7 +172,7 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 
 static bool hopeless(const struct block *b)
 {
-	return __builtin_popcount(b->ahead) >= 2;
+	return __builtin_popcount(b->ahead) >= 2 || b->stuck;
 }
 
 void writer_recv(struct volume *v, const struct msg *m)

@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -208,10 +208,11 @@ enum status {
 	X(u16, status) X(u64, file) X(u64, seal) X(u64, closed) X(u64, next) X(u8, more) X(span, entries)
 /* Repair or recovery copy, by the holder of `epoch`. Only if the block still has (old, old_closed):
  * pages with a bit in `set` come from [payload] with `sums`, pages with a bit in `zero` become
- * holes, others stay; the block becomes `version`, `closed`. whole = 1: bits span the whole block. */
+ * holes, others stay; the block becomes `version`, `closed`. `lost`: of `set`, pages that no replica can
+ * read any more; their payload is filler, and reads give BAD_PAGE until they are written anew. */
 #define MSG_INSTALL(X) \
 	X(u64, file) X(u64, map) X(u64, epoch) X(u64, block) X(u8, block_shift) X(ver, old) \
-	X(u64, old_closed) X(ver, version) X(u64, closed) X(span, set) X(span, zero) X(span, sums)
+	X(u64, old_closed) X(ver, version) X(u64, closed) X(span, set) X(span, zero) X(span, lost) X(span, sums)
 /* closed := epoch for every block of the file on this server but exceptions (8 bytes each,
  * ascending), blocks without a record included. complete = 1: the server now holds the file
  * completely. */

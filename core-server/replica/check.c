@@ -72,14 +72,15 @@ bool check_install(const struct msg *m)
 		return false;
 	pages = block_bytes(i->block, i->block_shift) / PAGE_BYTES;
 	bytes = DIV_UP(pages, 8);
-	if (i->set.len > bytes || i->zero.len > bytes)
+	if (i->set.len > bytes || i->zero.len > bytes || i->lost.len > i->set.len)
 		return false;
 	for (uint32_t at = 0; at < bytes; at++) {
 		uint8_t set = at < i->set.len ? i->set.p[at] : 0;
 		uint8_t zero = at < i->zero.len ? i->zero.p[at] : 0;
+		uint8_t lost = at < i->lost.len ? i->lost.p[at] : 0;
 		unsigned outside = at == bytes - 1 && pages % 8 != 0 ? 0xffu << pages % 8 & 0xffu : 0;
 
-		if ((set & zero) != 0 || ((set | zero) & outside) != 0)
+		if ((set & zero) != 0 || (lost & ~set) != 0 || ((set | zero) & outside) != 0)
 			return false;
 		count += (uint32_t)__builtin_popcount(set);
 	}

@@ -27,16 +27,18 @@ static void accept_install(struct replica *r, struct file_state *f, const struct
 	c->req.sums = i->sums.p;
 	c->req.set = i->set;
 	c->req.zeroed = i->zero;
+	c->req.lost = i->lost;
 	c->req.version = i->version;
 	c->req.closed = i->closed;
 	c->req.seal = i->epoch;
 	c->req.map = i->map;
 	r->stats.installs++;
+	scrub_note_fixed(r, m);
 	TRACE("install.accept file block epoch n", f->file, i->block, i->version.epoch, i->version.n);
 	change_submit(c, i->block);
 	c->req.data = (struct slice){0}; /* the store has its own reference */
 	c->req.sums = NULL;
-	c->req.set = c->req.zeroed = (struct span){0};
+	c->req.set = c->req.zeroed = c->req.lost = (struct span){0};
 }
 
 static struct change *newest_change(const struct file_state *f, uint64_t block)

@@ -31,6 +31,7 @@
 #define DOUBT_BATCH 256
 #define TELL_EVERY (10 * NSEC_SEC)    /* of pages that stay bad */
 #define TELL_AT_ONCE_MAX 16
+#define TOLD_MAX 6                    /* then every 2^6 - 1 rounds */
 #define ASKERS_MAX 8                  /* peers remembered for it */
 
 /* Record of no file: its `closed` is complete_from, durable in the journal like everything else. */
@@ -246,7 +247,8 @@ nsec_t collect_tick(struct replica *r, nsec_t now);
 void collect_stop(struct replica *r);
 nsec_t scrub_tick(struct replica *r, nsec_t now);
 void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t page);
-void scrub_note_fixed(struct replica *r, file_id_t file, uint64_t block);
+/* Pages of the block are replaced by what the message says. */
+void scrub_note_fixed(struct replica *r, const struct msg *m);
 /* A peer that asks for data: it, or the next one, is told of bad pages. */
 void scrub_note_asker(struct replica *r, server_id_t peer);
 void scrub_drop_asker(struct replica *r, server_id_t peer);

@@ -85,6 +85,7 @@ struct replica_bad {              /* a page that failed its checksum and was not
 	file_id_t file;
 	uint64_t block;
 	uint32_t page;
+	uint8_t told, wait;       /* how often access servers were told; rounds until the next time */
 };
 /* Up to `max` of them; returns how many are known. */
 unsigned replica_get_bad(const struct replica *r, struct replica_bad *out, unsigned max);

@@ -86,8 +86,15 @@ static nsec_t tell_tick(struct replica *r, nsec_t now)
 		return r->scrub.tell_due;
 	to.peer = r->scrub.asker[r->scrub.next_asker++ % r->scrub.n_askers];
 	for (unsigned i = 0; i < MIN(r->scrub.n_bad, (unsigned)TELL_AT_ONCE_MAX); i++) {
-		const struct replica_bad *b = &r->scrub.bad[r->scrub.next_bad++ % r->scrub.n_bad];
+		struct replica_bad *b = &r->scrub.bad[r->scrub.next_bad++ % r->scrub.n_bad];
 
+		if (b->wait > 0) {
+			b->wait--;
+			continue;
+		}
+		/* What stays bad after that can perhaps not be repaired: ever more seldom. */
+		b->told = (uint8_t)MIN(b->told + 1, TOLD_MAX);
+		b->wait = (uint8_t)((1u << b->told) - 2);
 		m.bad_page = (struct msg_bad_page){b->file, b->block, b->page};
 		replica_reply(r, to, &m);
 	}
@@ -128,7 +135,7 @@ void scrub_note_bad(struct replica *r, file_id_t file, uint64_t block, uint32_t 
 	/* Who reads it learns it from the reply: others are told soon, not at once. */
 	if (r->scrub.n_bad == 0)
 		r->scrub.tell_due = r->env->now(r->env) + NSEC_SEC;
-	r->scrub.bad[r->scrub.n_bad++] = (struct replica_bad){file, block, page};
+	r->scrub.bad[r->scrub.n_bad++] = (struct replica_bad){.file = file, .block = block, .page = page};
 }
 
 static void drop_bad(struct replica *r, unsigned i)
@@ -136,11 +143,29 @@ static void drop_bad(struct replica *r, unsigned i)
 	r->scrub.bad[i] = r->scrub.bad[--r->scrub.n_bad];
 }
 
-/* An install replaced pages of the block. What is still bad is found again. */
-void scrub_note_fixed(struct replica *r, file_id_t file, uint64_t block)
+static bool has_bit(struct span bits, uint32_t i)
+{
+	return i / 8 < bits.len && (bits.p[i / 8] >> i % 8 & 1) != 0;
+}
+
+static bool replaces(const struct msg *m, const struct replica_bad *b)
+{
+	const struct msg_install *i = &m->install;
+	const struct msg_write *w = &m->write;
+	uint64_t at = (uint64_t)b->page * PAGE_BYTES;
+
+	if (m->type == MSG_TYPE_install)
+		return b->file == i->file && b->block == i->block && !has_bit(i->lost, b->page) &&
+		       (has_bit(i->set, b->page) || has_bit(i->zero, b->page));
+	return b->file == w->file && b->block == w->block && w->off <= at &&
+	       at + PAGE_BYTES <= (uint64_t)w->off + w->len;
+}
+
+/* If that fails they are found again. */
+void scrub_note_fixed(struct replica *r, const struct msg *m)
 {
 	for (unsigned i = 0; i < r->scrub.n_bad;) {
-		if (r->scrub.bad[i].file != file || r->scrub.bad[i].block != block) {
+		if (!replaces(m, &r->scrub.bad[i])) {
 			i++;
 			continue;
 		}

@@ -80,6 +80,7 @@ static void accept_write(struct replica *r, struct file_state *f, const struct m
 	if (w->op == WRITE_DATA)
 		c->req.grant_bytes = space_use(r, m->src, w->paid);
 	r->stats.writes++;
+	scrub_note_fixed(r, m);
 	TRACE("write.accept file block epoch n", f->file, w->block, w->version.epoch, w->version.n);
 	change_submit(c, w->block);
 	c->req.sums = NULL; /* copied; the data's place is the store's until done() */
@@ -152,10 +153,8 @@ void replica_write_done(struct change *c)
 
 	if (s == STATUS_OK) {
 		f->seal_durable = MAX(f->seal_durable, c->epoch);
-		if (install) {
+		if (install)
 			file_end_exception(f, c->req.block);
-			scrub_note_fixed(r, f->file, c->req.block);
-		}
 		if (c->epoch < f->rec.seal && !replica_has_bug(r, REPLICA_BUG_ACK_AFTER_SEAL))
 			s = replica_refuse(r, STATUS_SEALED);
 	} else if (s == STATUS_GAP && install) {

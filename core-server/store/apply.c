@@ -31,9 +31,16 @@ static void set_overlay(struct store *s, struct leaf *l, unsigned i, struct jbuf
 
 static void set_loc(struct store *s, struct leaf *l, unsigned i, uint32_t loc)
 {
-	if (l->loc[i] != LOC_NONE && l->loc[i] != loc)
+	if (loc_real(l->loc[i]) && l->loc[i] != loc)
 		space_supersede(s, l->loc[i]);
 	l->loc[i] = loc;
+}
+
+static uint32_t new_loc(const struct run *run, uint32_t n)
+{
+	if (run->kind == RUN_EXTENT)
+		return run->loc + n;
+	return run->kind == RUN_LOST ? LOC_LOST : LOC_NONE;
 }
 
 static void apply_runs(struct store *s, struct blk *b, const struct change *c, struct jbuf *buf,
@@ -54,11 +61,13 @@ static void apply_runs(struct store *s, struct blk *b, const struct change *c, s
 			b->pages -= (uint32_t)(l->present >> i & 1);
 			l->present &= ~(1ull << i);
 			if (run->kind == RUN_JOURNAL) {
+				if (l->loc[i] == LOC_LOST)
+					l->loc[i] = LOC_NONE;
 				set_overlay(s, l, i, buf, pages);
 				pages += PAGE_BYTES;
 			} else {
 				drop_overlay(s, l, i);
-				set_loc(s, l, i, run->kind == RUN_ZERO ? LOC_NONE : run->loc + n);
+				set_loc(s, l, i, new_loc(run, n));
 			}
 			if (run->kind != RUN_ZERO) {
 				l->present |= 1ull << i;

@@ -245,6 +245,11 @@ static void on_home_synced(struct disk_req *io)
 
 /* --- index --- */
 
+static uint32_t place_at(const struct leaf *l, unsigned p)
+{
+	return l->present >> p & 1 && loc_real(l->loc[p]) ? l->loc[p] : LOC_NONE;
+}
+
 /* The pages of the old table that the new one (NULL: none) has no more go back with this checkpoint. */
 static int replace_table(struct store *s, const struct block_key *k, unsigned i, const struct leaf *new)
 {
@@ -257,8 +262,8 @@ static int replace_table(struct store *s, const struct block_key *k, unsigned i,
 	if (rc < 0 && rc != -ENOENT && rc != ERR_CORRUPT)
 		return rc;
 	for (unsigned p = 0; p < LEAF_PAGES; p++) {
-		uint32_t was = rc == 0 && old.present >> p & 1 ? old.loc[p] : LOC_NONE;
-		uint32_t is = new && new->present >> p & 1 ? new->loc[p] : LOC_NONE;
+		uint32_t was = rc == 0 ? place_at(&old, p) : LOC_NONE;
+		uint32_t is = new ? place_at(new, p) : LOC_NONE;
 
 		if (was == is)
 			continue;

@@ -202,7 +202,7 @@ static void drop_pages(struct store *s, struct blk *b)
 		struct leaf *l = b->leaves[i];
 
 		for (unsigned p = 0; l && p < LEAF_PAGES; p++)
-			if (l->present >> p & 1 && l->loc[p] != LOC_NONE)
+			if (l->present >> p & 1 && loc_real(l->loc[p]))
 				space_supersede(s, l->loc[p]);
 		index_drop_leaf(s, b, i);
 	}

@@ -35,7 +35,7 @@ static void shape_install(struct op *op)
 
 	for (uint32_t p = 0; p < pages; p++) {
 		bool set = get_bit(r->set, p), zero = !set && get_bit(r->zeroed, p);
-		enum run_kind kind = set ? RUN_JOURNAL : RUN_ZERO;
+		enum run_kind kind = !set ? RUN_ZERO : get_bit(r->lost, p) ? RUN_LOST : RUN_JOURNAL;
 
 		if (!set && !zero)
 			continue;
@@ -141,8 +141,10 @@ void prepare_free(struct op *op)
 
 /* --- old pages --- */
 
-/* What a change not yet durable made of the page; NULL if it does not touch it. */
-static const uint8_t *page_in_flight(const struct op *op, uint32_t page, bool *hole)
+enum flight { FLIGHT_NONE, FLIGHT_HOLE, FLIGHT_LOST, FLIGHT_DATA };
+
+/* What a change not yet durable made of the page. */
+static enum flight page_in_flight(const struct op *op, uint32_t page, const uint8_t **p)
 {
 	unsigned k = 0;
 
@@ -150,26 +152,25 @@ static const uint8_t *page_in_flight(const struct op *op, uint32_t page, bool *h
 		const struct run *r = &op->c.runs[i];
 
 		if (page >= r->first && page < r->first + (uint32_t)r->pages) {
-			*hole = r->kind == RUN_ZERO;
-			return *hole ? NULL : op->src[k + page - r->first];
+			if (r->kind == RUN_ZERO)
+				return FLIGHT_HOLE;
+			*p = op->src[k + page - r->first];
+			return r->kind == RUN_LOST ? FLIGHT_LOST : FLIGHT_DATA;
 		}
 		k += r->kind == RUN_ZERO ? 0 : r->pages;
 	}
-	return NULL;
+	return FLIGHT_NONE;
 }
-
-enum flight { FLIGHT_NONE, FLIGHT_HOLE, FLIGHT_DATA };
 
 /* The newest change of the page that is in the journal's hands but not durable. */
 static enum flight newest_in_flight(const struct blk *b, uint32_t page, const uint8_t **p)
 {
 	for (const struct op *e = b->inflight ? b->inflight->bprev : NULL; e;
 	     e = e == b->inflight ? NULL : e->bprev) {
-		bool hole = false;
+		enum flight f = page_in_flight(e, page, p);
 
-		*p = page_in_flight(e, page, &hole);
-		if (hole || *p)
-			return hole ? FLIGHT_HOLE : FLIGHT_DATA;
+		if (f != FLIGHT_NONE)
+			return f;
 	}
 	return FLIGHT_NONE;
 }
@@ -191,6 +192,8 @@ static int fetch_old(struct op *op, struct old_page *o)
 	case FLIGHT_HOLE:
 		memset(o->mem, 0, PAGE_BYTES);
 		return 0;
+	case FLIGHT_LOST:
+		return ERR_CORRUPT;
 	case FLIGHT_DATA:
 		memcpy(o->mem, p, PAGE_BYTES);
 		return 0;
@@ -206,6 +209,8 @@ static int fetch_old(struct op *op, struct old_page *o)
 		memcpy(o->mem, l->overlay->page[i], PAGE_BYTES);
 		return 0;
 	}
+	if (l->loc[i] == LOC_LOST)
+		return ERR_CORRUPT;
 	o->op = op;
 	o->sum = l->sum[i];
 	op->reads_left++;
@@ -239,6 +244,10 @@ static int check_sums(struct op *op)
 	for (unsigned i = 0; i < c->runs_n; i++) {
 		if (c->runs[i].kind == RUN_ZERO)
 			continue;
+		if (c->runs[i].kind == RUN_LOST) {
+			k += c->runs[i].pages;
+			continue;
+		}
 		for (uint32_t p = c->runs[i].first; p < c->runs[i].first + (uint32_t)c->runs[i].pages;
 		     p++, k++) {
 			uint64_t sum = page_sum(c->file, c->block, p, op->src[k]);
@@ -322,7 +331,7 @@ static uint32_t place_of(struct op *op, uint32_t page, uint32_t want, uint32_t *
 	struct leaf *l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
 
 	if (op->store->config.bugs & STORE_BUG_IN_PLACE && l && !op->blk->inflight &&
-	    l->present >> (page % LEAF_PAGES) & 1 && l->loc[page % LEAF_PAGES] != LOC_NONE) {
+	    l->present >> (page % LEAF_PAGES) & 1 && loc_real(l->loc[page % LEAF_PAGES])) {
 		*loc = l->loc[page % LEAF_PAGES];
 		op->reserved--;
 		op->store->space.reserved--;
@@ -345,8 +354,8 @@ static void write_large(struct op *op)
 	for (unsigned i = 0; i < old_n; i++) {
 		uint32_t page = old[i].first, left = old[i].pages;
 
-		if (old[i].kind == RUN_ZERO) {
-			add_run(c, RUN_ZERO, page, left, 0);
+		if (old[i].kind == RUN_ZERO || old[i].kind == RUN_LOST) {
+			add_run(c, old[i].kind, page, left, 0);
 			continue;
 		}
 		while (left) {
@@ -362,10 +371,9 @@ static void write_large(struct op *op)
 	mem_free(old);
 	op->writes = mem_new_array(op->writes_left, sizeof(*op->writes));
 	for (unsigned i = 0; i < c->runs_n; i++) {
-		if (c->runs[i].kind != RUN_EXTENT)
-			continue;
-		write_extent(op, &op->writes[first_write++], k, c->runs[i].pages, c->runs[i].loc);
-		k += c->runs[i].pages;
+		if (c->runs[i].kind == RUN_EXTENT)
+			write_extent(op, &op->writes[first_write++], k, c->runs[i].pages, c->runs[i].loc);
+		k += c->runs[i].kind == RUN_ZERO ? 0 : c->runs[i].pages;
 	}
 }
 
@@ -414,7 +422,7 @@ static bool has_page(struct op *op, uint32_t page)
 {
 	struct leaf *l = index_leaf(op->store, op->blk, page / LEAF_PAGES, false);
 
-	return l && l->present >> (page % LEAF_PAGES) & 1;
+	return l && l->present >> (page % LEAF_PAGES) & 1 && l->loc[page % LEAF_PAGES] != LOC_LOST;
 }
 
 static bool needs_space(struct op *op, uint32_t page)
@@ -426,6 +434,7 @@ static bool needs_space(struct op *op, uint32_t page)
 		return false;
 	switch (newest_in_flight(op->blk, page, &p)) {
 	case FLIGHT_HOLE:
+	case FLIGHT_LOST:
 		return true;
 	case FLIGHT_DATA:
 		return false; /* that one reserved it, or found it there */
@@ -445,7 +454,7 @@ static uint64_t pages_needed(struct op *op)
 		return c->data_pages;
 	for (unsigned i = 0; i < c->runs_n; i++)
 		for (uint32_t p = c->runs[i].first;
-		     c->runs[i].kind != RUN_ZERO && p < c->runs[i].first + (uint32_t)c->runs[i].pages; p++)
+		     c->runs[i].kind == RUN_JOURNAL && p < c->runs[i].first + (uint32_t)c->runs[i].pages; p++)
 			n += needs_space(op, p);
 	return n;
 }

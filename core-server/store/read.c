@@ -149,6 +149,11 @@ static uint32_t count_present(struct store *s, struct blk *b, struct store_read 
 	return n;
 }
 
+static bool page_lost(const struct blk *b, uint32_t page)
+{
+	return b->leaves[page / LEAF_PAGES]->loc[page % LEAF_PAGES] == LOC_LOST;
+}
+
 static int begin_read(struct reading *rd)
 {
 	struct store *s = rd->store;
@@ -177,6 +182,11 @@ static int begin_read(struct reading *rd)
 		return ERR_CORRUPT;
 	if (r->sums_only || !r->present_pages)
 		return 0;
+	for (uint32_t k = 0; k < r->present_pages; k++)
+		if (page_lost(b, rd->pages[k])) {
+			r->bad_page = rd->pages[k];
+			return ERR_CORRUPT;
+		}
 	r->data.buf = iobuf_new(r->present_pages * PAGE_BYTES);
 	if (!r->data.buf)
 		return -EAGAIN;

@@ -11,6 +11,7 @@
  *           u64 seal | u64 map | u16 runs | runs (u16 first, u16 pages, u8 kind, u32 location)
  *           u64 sum per data page | FILE: u64 seal, closed, map, u8 complete, u32 n, n x u64
  *
+ * A page of a RUN_LOST run has a sum and no data: its bytes were lost on every replica (INSTALL).
  * Data pages are covered by their page sums, so no byte is summed twice. Only one record is on its
  * way at any time: a valid record with sequence number n says that all below n was durable (that is
  * the durable mark). So a bad record with a valid one behind it is damage, and the footprints in the
@@ -116,7 +117,7 @@ static bool take_runs(struct cursor *c, struct change *out)
 		r->pages = cursor_u16(c);
 		r->kind = cursor_u8(c);
 		r->loc = cursor_u32(c);
-		if (c->bad || r->kind > RUN_EXTENT || r->first < next ||
+		if (c->bad || r->kind > RUN_LOST || r->first < next ||
 		    r->first + (uint32_t)r->pages > BLOCK_PAGES_MAX || !r->pages)
 			return false;
 		next = r->first + (uint32_t)r->pages;

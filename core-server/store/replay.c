@@ -355,7 +355,7 @@ static void check_large(struct replay *r)
 			continue;
 		}
 		if (run->kind != RUN_EXTENT || r->check_page >= run->pages) {
-			r->check_sum += run->kind == RUN_JOURNAL ? run->pages : 0;
+			r->check_sum += run->kind == RUN_JOURNAL || run->kind == RUN_LOST ? run->pages : 0;
 			r->check_run++;
 			r->check_page = 0;
 			continue;

@@ -50,8 +50,8 @@ void space_init(struct store *s, uint64_t pages)
 	struct space *sp = &s->space;
 	uint64_t max = s->config.data_bytes_max / PAGE_BYTES;
 
-	sp->pages_max = max ? MIN(max, (uint64_t)LOC_NONE - 1) : LOC_NONE - 1;
-	set_pages(sp, MIN(pages, (uint64_t)LOC_NONE - 1));
+	sp->pages_max = max ? MIN(max, (uint64_t)LOC_LOST - 1) : LOC_LOST - 1;
+	set_pages(sp, MIN(pages, (uint64_t)LOC_LOST - 1));
 	sp->pages_max = MAX(sp->pages_max, sp->pages); /* a file is not made smaller */
 }
 
@@ -389,7 +389,7 @@ void space_rebuild(struct store *s)
 			for (unsigned p = 0; l && p < LEAF_PAGES; p++) {
 				if (!(l->present >> p & 1))
 					continue;
-				if (l->loc[p] != LOC_NONE)
+				if (loc_real(l->loc[p]))
 					space_mark(s, l->loc[p], 1);
 				else if (l->overlay && l->overlay->buf[p])
 					sp->reserved++;

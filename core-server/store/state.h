@@ -18,6 +18,7 @@
 #define LEAF_PAGES (1u << LEAF_SHIFT)
 #define SEAL_UNKNOWN UINT64_MAX  /* the record is lost: nothing may be accepted */
 #define LOC_NONE UINT32_MAX      /* page numbers of the data file: 16 TiB a store at most */
+#define LOC_LOST (LOC_NONE - 1)  /* the page has a sum, and no bytes that fit it are known */
 #define JOURNAL_FIRST (2 * (uint64_t)PAGE_BYTES) /* behind the two header blocks */
 #define INDEX_SLACK ((uint64_t)16 << 20) /* old versions of pages of the tree, and the reserve's */
 #define GROW_BYTES ((uint64_t)256 << 20)
@@ -43,10 +44,15 @@ struct overlay {
 /* Page table of 64 pages of a block: the unit kept in the kv. */
 struct leaf {
 	uint64_t present;          /* absent pages are holes */
-	uint32_t loc[LEAF_PAGES];  /* LOC_NONE: only in the overlay yet */
+	uint32_t loc[LEAF_PAGES];  /* LOC_NONE: only in the overlay yet; LOC_LOST */
 	uint64_t sum[LEAF_PAGES];
 	struct overlay *overlay;
 };
+
+static inline bool loc_real(uint32_t loc)
+{
+	return loc < LOC_LOST;
+}
 
 struct block_key {
 	file_id_t file;
@@ -70,7 +76,7 @@ struct blk {
 	uint64_t fail_below;       /* requests submitted before this number fail with the chain */
 	struct leaf **leaves;      /* NULL: not loaded */
 	struct op *inflight;       /* in a journal batch, not durable; in order */
-	unsigned zeroing;          /* of them, those that make holes */
+	unsigned zeroing;          /* of them, those after which a page has no place */
 	struct blk *fprev, *fnext; /* of the file */
 	struct blk *dprev, *dnext; /* dirty or cut list */
 	struct blk *cprev, *cnext;
@@ -97,7 +103,7 @@ struct file {
 };
 
 /* --- a change as journal records carry it --- */
-enum run_kind { RUN_ZERO = 0, RUN_JOURNAL = 1, RUN_EXTENT = 2 };
+enum run_kind { RUN_ZERO = 0, RUN_JOURNAL = 1, RUN_EXTENT = 2, RUN_LOST = 3 };
 
 struct run {
 	uint16_t first, pages;     /* a 16 MiB block has 4096 pages */
@@ -114,7 +120,7 @@ struct change {
 	struct version version;
 	uint64_t closed, seal, map;
 	unsigned runs_n;
-	unsigned data_pages;       /* in RUN_JOURNAL and RUN_EXTENT runs */
+	unsigned data_pages;       /* with a sum: all but those of RUN_ZERO */
 	struct run *runs;
 	uint64_t *sums;            /* of data pages, in order */
 	struct store_file record;  /* FILE */

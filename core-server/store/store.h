@@ -116,6 +116,8 @@ struct store_req {
 	struct slice data;      /* WRITE, INSTALL: the store takes its own references */
 	const uint8_t *sums;    /* WRITE: of pages wholly inside; INSTALL: of pages set. Copied. */
 	struct span set, zeroed; /* INSTALL: page bits. Copied. */
+	struct span lost;       /* INSTALL: of `set`, pages whose data is filler and whose sum alone is kept:
+	                           reads of them give ERR_CORRUPT until they are replaced. Copied. */
 	struct version version; /* WRITE, INSTALL: the block's new version */
 	uint64_t closed;        /* INSTALL: the block's new closed */
 	uint64_t seal;          /* WRITE, INSTALL: the file's seal becomes at least this */

@@ -52,7 +52,7 @@ static bool valid_shape(const struct store *s, const struct store_req *r, uint64
 	if (r->op == STORE_INSTALL)
 		return r->set.len <= DIV_UP(bytes / PAGE_BYTES, 8) &&
 		       r->zeroed.len <= DIV_UP(bytes / PAGE_BYTES, 8) &&
-		       r->data.len == bits_in(r->set) * PAGE_BYTES;
+		       r->lost.len <= r->set.len && r->data.len == bits_in(r->set) * PAGE_BYTES;
 	return r->len && r->off < bytes && r->len <= bytes - r->off &&
 	       (r->zero || r->data.len == r->len);
 }
@@ -218,10 +218,10 @@ static void end_preparing(struct op *op)
 		op->blk->preparing = false;
 }
 
-static bool makes_holes(const struct op *op)
+static bool makes_room(const struct op *op)
 {
 	for (unsigned i = 0; i < op->c.runs_n; i++)
-		if (op->c.runs[i].kind == RUN_ZERO)
+		if (op->c.runs[i].kind == RUN_ZERO || op->c.runs[i].kind == RUN_LOST)
 			return true;
 	return false;
 }
@@ -234,7 +234,7 @@ void op_ready(struct op *op)
 	end_preparing(op);
 	if (b) {
 		DL_APPEND2(b->inflight, op, bprev, bnext);
-		b->zeroing += makes_holes(op);
+		b->zeroing += makes_room(op);
 	}
 	journal_push(op);
 }
@@ -246,7 +246,7 @@ void op_landed(struct op *op)
 	if (!b)
 		return;
 	DL_DELETE2(b->inflight, op, bprev, bnext);
-	b->zeroing -= makes_holes(op);
+	b->zeroing -= makes_room(op);
 }
 
 void op_free(struct op *op)

@@ -22,6 +22,9 @@ struct ctl {
 
 enum ctl_exit ctl_status(struct ctl *c);
 enum ctl_exit ctl_file_show(struct ctl *c, const char *path);
+/* Adds "bad_pages": [{"server", "ino", "block", "page", "path"}], what core servers found and nobody
+ * repaired yet, the first 100 of each. */
+void ctl_add_bad_pages(struct ctl *c, json_t *status);
 enum ctl_exit ctl_site_list(struct ctl *c);
 enum ctl_exit ctl_server_list(struct ctl *c);
 enum ctl_exit ctl_server_show(struct ctl *c, const char *id);

@@ -285,3 +285,42 @@ enum ctl_exit ctl_scrub_status(struct ctl *c)
 	json_decref(status);
 	return code == CTL_OK && r.attention ? CTL_DEGRADED : code;
 }
+
+/* Of the inode, as the leader knows it; NULL: it has none. */
+static json_t *path_of(struct ctl *c, uint64_t ino, const json_t *known)
+{
+	json_t *args, *file = NULL, *path = NULL, *row;
+	size_t i;
+
+	json_array_foreach(known, i, row)
+		if (ctl_number(row, "ino") == ino)
+			return json_incref(json_object_get(row, "path"));
+	args = json_pack("{s:I}", "ino", (json_int_t)ino);
+	if (ctl_ask_leader(c, "file-show", args, &file) == 0)
+		path = json_incref(json_object_get(file, "path"));
+	json_decref(args);
+	json_decref(file);
+	return path;
+}
+
+static void add_bad(struct ctl *c, const json_t *server, json_t *answer, void *ctx)
+{
+	json_t *b, *path, *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "bad"), i, b) {
+		path = path_of(c, ctl_number(b, "ino"), ctx);
+		row = json_deep_copy(b);
+		json_object_set_new(row, "server", json_integer((json_int_t)ctl_number(server, "id")));
+		json_object_set_new(row, "path", path ? path : json_null());
+		json_array_append_new(ctx, row);
+	}
+}
+
+void ctl_add_bad_pages(struct ctl *c, json_t *status)
+{
+	json_t *list = json_array();
+
+	ask_cores(c, json_object_get(status, "servers"), "scrub-report", NULL, add_bad, list);
+	json_object_set_new(status, "bad_pages", list);
+}

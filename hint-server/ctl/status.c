@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define BAD_PAGES_SHOWN 20
+
 enum ctl_exit ctl_print_json(const json_t *value)
 {
 	char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS);
@@ -67,6 +69,24 @@ static void print_attention(const json_t *files)
 	}
 	if (ctl_number(files, "stale") + ctl_number(files, "unclean") > i && i > 0)
 		printf("file:     and others\n");
+}
+
+static void print_bad_pages(const json_t *pages)
+{
+	json_t *b;
+	size_t i;
+
+	json_array_foreach(pages, i, b) {
+		const char *path = ctl_text(b, "path");
+
+		if (i == BAD_PAGES_SHOWN) {
+			printf("bad page: and %zu others\n", json_array_size(pages) - i);
+			break;
+		}
+		printf("bad page: %s, inode %" PRIu64 ", block %" PRIu64 ", page %" PRIu64
+		       ", on core server %" PRIu64 "\n", *path ? path : "(no name)", ctl_number(b, "ino"),
+		       ctl_number(b, "block"), ctl_number(b, "page"), ctl_number(b, "server"));
+	}
 }
 
 /* Core servers of a site and their space, from the status' list. */
@@ -135,6 +155,7 @@ static void print_status(const json_t *status)
 	       ctl_number(files, "held"), ctl_number(files, "stale"), ctl_number(files, "unclean"),
 	       ctl_number(files, "orphans"));
 	print_attention(files);
+	print_bad_pages(json_object_get(status, "bad_pages"));
 	json_array_foreach(json_object_get(status, "warnings"), i, w)
 		printf("warning:  %s\n", json_string_value(w));
 	putchar('\n');
@@ -153,6 +174,7 @@ enum ctl_exit ctl_status(struct ctl *c)
 
 	if (!status)
 		return CTL_FAILED;
+	ctl_add_bad_pages(c, status);
 	if (c->json)
 		code = ctl_print_json(status);
 	else

@@ -1,8 +1,11 @@
 /* Verbs of the admin's tool, as MSG_admin: a name and JSON both ways. */
 #include "common/server/admin.h"
+#include "hint-server/catalog/path.h"
 #include "hint-server/quorum/hint_private.h"
 
 #include <stdlib.h>
+
+#define PATH_SHOWN_BYTES 4096
 
 static json_t *run_status(void *ctx, const json_t *args, enum status *status)
 {
@@ -13,10 +16,15 @@ static json_t *run_status(void *ctx, const json_t *args, enum status *status)
 static json_t *run_file_show(void *ctx, const json_t *args, enum status *status)
 {
 	const char *path = json_string_value(json_object_get(args, "path"));
+	uint64_t ino = (uint64_t)json_integer_value(json_object_get(args, "ino"));
+	char found[PATH_SHOWN_BYTES];
 	json_t *o;
 
+	if (ino && catalog_path_of(((struct hint *)ctx)->catalog, ino, found, sizeof(found)) == 0)
+		path = found;
 	if (!path)
-		return admin_refuse(status, STATUS_INVALID, "no path given");
+		return ino ? admin_refuse(status, STATUS_NOT_FOUND, "no such inode, or no name of it is left")
+		           : admin_refuse(status, STATUS_INVALID, "no path given");
 	o = hint_file_json(ctx, (struct span){(const uint8_t *)path, (uint32_t)strlen(path)});
 	return o ? o : admin_refuse(status, STATUS_NOT_FOUND, "no such file or directory in the "
 	                             "datastore; a path counts from its root, such as /dir/file, or lies in "

@@ -2,11 +2,12 @@
 """Pages of a running core server's disk overwritten with garbage (P7).
 
 Reads stay right in every site, scrub finds what nobody read, all of it is repaired from the other
-replicas and the cluster is healthy again.
+replicas and the cluster is healthy again. A page that is bad on every disk is an error of its own.
 
 usage: rot.py BINDIR DIRECTORY
 """
 
+import errno
 import json
 import os
 import sys
@@ -36,6 +37,36 @@ def spoil(server, wanted, every):
             at += PAGE
         os.fsync(f.fileno())
     return spoiled
+
+
+def lose(cluster, first, last, pages):
+    """A page that is bad on every core server: EIO there and nowhere else, until it is written anew."""
+    lost = 1234
+    cluster.stop()  # what is in journals goes to its place
+    cluster.start()
+    spoiled = sum(spoil(s, {pages[lost]}, 1) for s in cluster.of("core"))
+    if spoiled < 3:
+        raise Failure(f"page {lost} is on {spoiled} disks only")
+    with open(f"{last}/file", "r+b", buffering=0) as f:
+        for i in range(lost - 40, lost + 40):
+            try:
+                right = os.pread(f.fileno(), PAGE, i * PAGE) == pages[i]
+            except OSError as e:
+                right = i == lost and e.errno == errno.EIO
+            else:
+                right = right and i != lost
+            if not right:
+                raise Failure(f"page {i} is not what it should be while page {lost} is bad everywhere")
+        bad = cluster.status()["bad_pages"]
+        if {(b["path"], b["block"] * 1024 + b["page"]) for b in bad} != {("/file", lost)} or \
+           {b["server"] for b in bad} > {s.id for s in cluster.of("core")}:
+            raise Failure(f"status names other bad pages: {bad}")
+        pages[lost] = page(999999)
+        os.pwrite(f.fileno(), pages[lost], lost * PAGE)
+        os.fsync(f.fileno())
+    with open(f"{first}/file", "rb") as f:
+        if f.read() != b"".join(pages):
+            raise Failure("after writing the page anew other bytes are read")
 
 
 def reports(cluster):
@@ -83,7 +114,8 @@ def test(cluster):
         with open(f"{mount}/file", "rb") as f:
             if f.read() != b"".join(pages):
                 raise Failure(f"{mount} reads other bytes after the repair")
-    print(f"{spoiled} spoiled pages, {found} found by scrub; all read right, all repaired")
+    lose(cluster, first, last, pages)
+    print(f"{spoiled} spoiled pages, {found} found by scrub; all read right, all repaired; one lost, and written")
 
 
 if __name__ == "__main__":

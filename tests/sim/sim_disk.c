@@ -492,6 +492,22 @@ bool sim_disk_rot_at(struct disk *base, const char *name, uint64_t off)
 	return true;
 }
 
+unsigned sim_disk_rot_if(struct disk *base, const char *name,
+                         bool (*wants)(void *ctx, const uint8_t *page), void *ctx)
+{
+	struct sim_disk *d = self(base);
+	struct disk_file *f = find_file(d, name);
+	unsigned pages = 0;
+
+	for (uint64_t p = 0; f && p < f->medium.n; p++) {
+		if (!f->medium.v[p] || !wants(ctx, f->medium.v[p]))
+			continue;
+		flip(f, p, random_below(&d->random, PAGE_BYTES), (uint8_t)(1u << random_below(&d->random, 8)));
+		pages++;
+	}
+	return pages;
+}
+
 /* The k-th page that was ever written. */
 static uint64_t written_page(const struct disk_file *f, uint64_t k)
 {

@@ -45,6 +45,9 @@ uint64_t sim_disk_ops(const struct disk *d);
 
 /* Flips a bit in `pages` randomly chosen written pages of the file. Returns how many. */
 unsigned sim_disk_rot(struct disk *d, const char *file, unsigned pages);
+/* The same in every page for which wants() is true. */
+unsigned sim_disk_rot_if(struct disk *d, const char *file, bool (*wants)(void *ctx, const uint8_t *page),
+                         void *ctx);
 /* Flips a bit of the byte at `off`; false if nothing was ever written there. */
 bool sim_disk_rot_at(struct disk *d, const char *file, uint64_t off);
 void sim_disk_fail_next_sync(struct disk *d);  /* -EIO; what was unsynced reads as old afterwards */

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 
 #include "hint-server/quorum/hint.h"
+#include "tests/sim/content.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/run.h"
+#include "tests/sim/sim_disk.h"
 
 static struct stage_rule rules[STAGE_RULES_MAX];
 static unsigned n_rules;
@@ -380,6 +382,41 @@ bool stage_leads(const struct node *n)
 		return false;
 	hint_get_status(n->hint, &s);
 	return s.leader;
+}
+
+struct unit_of_file {
+	uint32_t file, unit;
+};
+
+static bool is_unit(void *ctx, const uint8_t *page)
+{
+	const struct unit_of_file *u = ctx;
+	uint64_t value = content_read(page, u->file, (uint64_t)u->unit * (PAGE_BYTES / CHUNK_BYTES));
+
+	return value != 0 && value != CONTENT_GARBAGE;
+}
+
+void stage_rot(struct cluster *c, server_id_t id, uint32_t file, uint32_t unit)
+{
+	struct unit_of_file u = {file, unit};
+	struct node *n = cluster_find(c, id);
+
+	n->rotted = true;
+	stage_expect(c, sim_disk_rot_if(n->disk, "data", is_unit, &u) > 0, "rot");
+}
+
+static bool is_attr(void *ctx, const uint8_t *page)
+{
+	(void)ctx;
+	return memcmp(page, "datr", 4) == 0; /* attr_record.c */
+}
+
+void stage_rot_attr(struct cluster *c, server_id_t id)
+{
+	struct node *n = cluster_find(c, id);
+
+	n->rotted = true;
+	stage_expect(c, sim_disk_rot_if(n->disk, "data", is_attr, NULL) > 0, "rot of attribute records");
 }
 
 server_id_t stage_replica(struct cluster *c, uint32_t file, uint64_t block, unsigned site)

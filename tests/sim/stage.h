@@ -67,5 +67,9 @@ void stage_restart(struct cluster *c, server_id_t id);
 struct node *stage_leader(struct cluster *c); /* of the highest term; NULL: none now */
 bool stage_leads(const struct node *n);       /* it believes so */
 
+/* Rots what the data file of that server has of one unit of the file, or of attribute records. */
+void stage_rot(struct cluster *c, server_id_t id, uint32_t file, uint32_t unit);
+void stage_rot_attr(struct cluster *c, server_id_t id);
+
 /* The server of site `site` that holds the block of the file. */
 server_id_t stage_replica(struct cluster *c, uint32_t file, uint64_t block, unsigned site);

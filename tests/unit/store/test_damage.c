@@ -181,6 +181,61 @@ Test(store_damage, is_mended_by_a_whole_install_only)
 	iobuf_put(b);
 }
 
+/* A page whose bytes nobody has: an install of few pages (journal) and of many (new space). */
+static void lose_page(uint64_t block, unsigned pages)
+{
+	uint8_t set[2] = {0xff, pages > 8 ? 0xff : 0}, lost[2] = {0x04, 0};
+	struct iobuf *b = rig_data(page, pages * 4096);
+	uint64_t sums[16];
+	struct store_req r = {.op = STORE_INSTALL, .file = FILE, .block = block, .block_shift = 16,
+	                      .data = {b, 0, pages * 4096}, .sums = (uint8_t *)sums, .set = {set, 2},
+	                      .lost = {lost, 1}, .version = {1, 7}, .closed = 2, .seal = 2};
+
+	for (unsigned i = 0; i < pages; i++)
+		sums[i] = page_sum(FILE, block, i, page + i * 4096);
+	sums[2] ^= 1;
+	cr_assert_eq(rig_do(&rig, &r), 0);
+	iobuf_put(b);
+}
+
+Test(store_damage, of_a_lost_page_is_its_own_until_it_is_written)
+{
+	struct store_block at;
+	struct store_space before, after;
+
+	for (uint64_t block = 1; block <= 2; block++) {
+		cr_assert_eq(rig_write_sync(&rig, FILE, block, 0, page, 65536, 1), 0);
+		lose_page(block, block == 1 ? 8 : 16);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		uint64_t block = 1 + i % 2;
+
+		cr_assert_eq(rig_read(&rig, FILE, block, 2 * 4096, got, 4096, &at), ERR_CORRUPT);
+		cr_assert_eq(rig_read(&rig, FILE, block, 0, got, 2 * 4096, &at), 0);
+		cr_assert_eq(rig_read(&rig, FILE, block, 3 * 4096, got, 13 * 4096, &at), 0);
+		cr_assert_eq(memcmp(got, page + 3 * 4096, 13 * 4096), 0);
+		cr_assert_eq(at.pages, 16);
+		cr_assert_eq(at.version.n, 7);
+		cr_assert_eq(rig_write_sync(&rig, FILE, block, 2 * 4096 + 512, page, 512, 8), ERR_CORRUPT,
+		             "nobody knows the rest of the page");
+		if (i == 2)
+			cr_assert_eq(rig_checkpoint(&rig), 0);
+		else if (i > 2)
+			cr_assert_eq(rig_crash(&rig), 0);
+	}
+	store_get_space(rig.store, &before);
+	for (uint64_t block = 1; block <= 2; block++)
+		cr_assert_eq(rig_write_sync(&rig, FILE, block, 2 * 4096, page + 4096, 4096, 8), 0);
+	cr_assert_eq(rig_checkpoint(&rig), 0);
+	cr_assert_eq(rig_crash(&rig), 0);
+	store_get_space(rig.store, &after);
+	cr_assert_eq(before.free - after.free, 2 * 4096, "it has a place again");
+	for (uint64_t block = 1; block <= 2; block++) {
+		cr_assert_eq(rig_read(&rig, FILE, block, 0, got, 65536, &at), 0);
+		cr_assert_eq(memcmp(got + 2 * 4096, page + 4096, 4096), 0);
+	}
+}
+
 /* --- the index --- */
 static void spoil(const char *prefix, size_t n)
 {

@@ -26,7 +26,7 @@ static struct change some_change(void)
 			c.runs[i] = (struct run){
 				.first = at,
 				.pages = (uint16_t)(1 + random_below(&rnd, 20)),
-				.kind = (enum run_kind)random_below(&rnd, 3),
+				.kind = (enum run_kind)random_below(&rnd, 4),
 				.loc = (uint32_t)random_u64(&rnd),
 			};
 			at = (uint16_t)(at + c.runs[i].pages + random_below(&rnd, 3));
