@@ -106,7 +106,19 @@ int kv_del(struct kv *kv, struct kv_span key)
 int kv_seek(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value)
 {
 	CHECK(from.len <= KV_KEY_BYTES_MAX);
-	return kv->ops->seek(kv, from, key, value);
+	return kv->ops->seek(kv, from, 0, key, value);
+}
+
+int kv_seek_prefix(struct kv *kv, struct kv_span from, size_t prefix, struct kv_span *key,
+                   struct kv_span *value)
+{
+	int rc;
+
+	CHECK(from.len <= KV_KEY_BYTES_MAX && prefix <= from.len);
+	rc = kv->ops->seek(kv, from, prefix, key, value);
+	if (rc == 0 && (key->len < prefix || memcmp(key->p, from.p, prefix) != 0))
+		return -ENOENT;
+	return rc;
 }
 
 int kv_export_file(struct kv *kv, const char *path)

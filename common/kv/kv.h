@@ -59,6 +59,10 @@ MUST_CHECK int kv_del(struct kv *kv, struct kv_span key); /* -ENOENT if absent *
  * The spans are valid until the next write, commit or abort. */
 MUST_CHECK int kv_seek(struct kv *kv, struct kv_span from, struct kv_span *key,
                        struct kv_span *value);
+/* The same, among the keys that share the first `prefix` bytes of `from` only. For these it does not
+ * matter how many keys behind them were deleted and are not committed yet. */
+MUST_CHECK int kv_seek_prefix(struct kv *kv, struct kv_span from, size_t prefix, struct kv_span *key,
+                              struct kv_span *value);
 
 /* Whole-store copy for snapshots: a consistent image of the last commit as a stream of bytes.
  * LMDB writes a compacted copy to `path` first (mdb_env_copy2), so no long read transaction

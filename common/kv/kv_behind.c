@@ -74,7 +74,7 @@ static int write_all(struct kv *below, struct kv *changes)
 	struct kv_span from = {"", 0}, key, change;
 	int rc = 0;
 
-	while (rc == 0 && changes->ops->seek(changes, from, &key, &change) == 0) {
+	while (rc == 0 && changes->ops->seek(changes, from, 0, &key, &change) == 0) {
 		if (is_there(change)) {
 			rc = below->ops->put(below, key, value_of(change));
 		} else {
@@ -248,42 +248,62 @@ static int compare(struct kv_span a, struct kv_span b)
 	return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
 }
 
-/* The nearest key at or after `from` of the three; of equal ones the newest counts. */
-static int seek_any(struct kv_behind *b, struct kv_span from, struct kv_span *key,
-                    struct kv_span *value, bool *there)
+/* Where a seek stands in one of the three layers. */
+struct place {
+	struct kv *layer;
+	struct kv_span key, value;
+	bool valid;
+};
+
+static int place_seek(struct place *p, struct kv_span from)
 {
-	struct kv *layer[] = {b->open, b->writing, b->below};
-	struct kv_span k, v;
-	bool found = false;
+	int rc = p->layer ? p->layer->ops->seek(p->layer, from, 0, &p->key, &p->value) : -ENOENT;
 
-	for (unsigned i = 0; i < ARRAY_LEN(layer); i++) {
-		int rc = layer[i] ? layer[i]->ops->seek(layer[i], from, &k, &v) : -ENOENT;
-
-		if (rc < 0 && rc != -ENOENT)
-			return rc;
-		if (rc < 0 || (found && compare(k, *key) >= 0))
-			continue;
-		found = true;
-		*key = k;
-		*there = layer[i] == b->below || is_there(v);
-		*value = layer[i] == b->below ? v : value_of(v);
-	}
-	return found ? 0 : -ENOENT;
+	p->valid = rc == 0;
+	return rc == -ENOENT ? 0 : rc;
 }
 
-static int behind_seek(struct kv *kv, struct kv_span from, struct kv_span *key,
+/* The newest of those with the smallest key. */
+static struct place *nearest(struct place place[], unsigned n)
+{
+	struct place *best = NULL;
+
+	for (unsigned i = 0; i < n; i++)
+		if (place[i].valid && (!best || compare(place[i].key, best->key) < 0))
+			best = &place[i];
+	return best;
+}
+
+/* Deleted keys are stepped over; not past the prefix, since many thousands may lie behind it. */
+static int behind_seek(struct kv *kv, struct kv_span from, size_t prefix, struct kv_span *key,
                        struct kv_span *value)
 {
+	struct kv_behind *b = behind_of(kv);
+	struct place place[] = {{.layer = b->open}, {.layer = b->writing}, {.layer = b->below}}, *best;
 	uint8_t buf[KV_KEY_BYTES_MAX];
-	bool there = false;
+	struct kv_span gone;
+	int rc = 0;
 
-	for (;;) {
-		int rc = seek_any(behind_of(kv), from, key, value, &there);
+	for (unsigned i = 0; i < ARRAY_LEN(place) && rc == 0; i++)
+		rc = place_seek(&place[i], from);
+	while (rc == 0 && (best = nearest(place, ARRAY_LEN(place)))) {
+		bool below = best->layer == b->below;
 
-		if (rc < 0 || there)
-			return rc;
-		from = successor(*key, buf);
+		if (best->key.len < prefix || memcmp(best->key.p, from.p, prefix) != 0)
+			break;
+		if (below || is_there(best->value)) {
+			*key = best->key;
+			*value = below ? best->value : value_of(best->value);
+			return 0;
+		}
+		gone = best->key;
+		for (unsigned i = 0; i < ARRAY_LEN(place) && rc == 0; i++)
+			if (place[i].valid && &place[i] != best && compare(place[i].key, gone) == 0)
+				rc = place_seek(&place[i], successor(gone, buf));
+		if (rc == 0)
+			rc = place_seek(best, successor(gone, buf));
 	}
+	return rc < 0 ? rc : -ENOENT;
 }
 
 /* --- images, size, end --- */

@@ -282,7 +282,8 @@ static int cursor_for(struct kv_lmdb *l, MDB_cursor **out, bool *own)
 	return translate(rc);
 }
 
-static int lmdb_seek(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value)
+static int lmdb_seek(struct kv *kv, struct kv_span from, size_t prefix UNUSED, struct kv_span *key,
+                     struct kv_span *value)
 {
 	MDB_val k = val(from), v;
 	MDB_cursor *c;

@@ -214,7 +214,8 @@ static int mem_del(struct kv *kv, struct kv_span key)
 	return 0;
 }
 
-static int mem_seek(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value)
+static int mem_seek(struct kv *kv, struct kv_span from, size_t prefix UNUSED, struct kv_span *key,
+                    struct kv_span *value)
 {
 	struct node *n = find(mem_of(kv), from, NULL);
 

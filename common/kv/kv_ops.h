@@ -19,7 +19,9 @@ struct kv_ops {
 	int (*get)(struct kv *kv, struct kv_span key, struct kv_span *value);
 	int (*put)(struct kv *kv, struct kv_span key, struct kv_span value);
 	int (*del)(struct kv *kv, struct kv_span key);
-	int (*seek)(struct kv *kv, struct kv_span from, struct kv_span *key, struct kv_span *value);
+	/* May give any later key instead of -ENOENT when none is left that shares `prefix` bytes of `from`. */
+	int (*seek)(struct kv *kv, struct kv_span from, size_t prefix, struct kv_span *key,
+	            struct kv_span *value);
 	int (*export_file)(struct kv *kv, const char *path);
 	int (*export_mem)(struct kv *kv, void **bytes, size_t *len);
 	int (*import_file)(struct kv *kv, const char *path);

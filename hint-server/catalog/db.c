@@ -78,11 +78,11 @@ void db_del(struct catalog *c, const struct key *k)
 bool db_seek(struct catalog *c, struct key *from, size_t prefix, struct kv_span *value)
 {
 	struct kv_span found;
-	int rc = c->rc < 0 ? -ENOENT : kv_seek(c->kv, key_span(from), &found, value);
+	int rc = c->rc < 0 ? -ENOENT : kv_seek_prefix(c->kv, key_span(from), prefix, &found, value);
 
 	if (rc < 0 && rc != -ENOENT)
 		keep_error(c, rc);
-	if (rc < 0 || found.len < prefix || memcmp(found.p, from->bytes, prefix) != 0)
+	if (rc < 0)
 		return false;
 	if (found.len > sizeof(from->bytes)) {
 		db_corrupt(c);

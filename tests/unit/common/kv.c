@@ -140,6 +140,29 @@ static void same_content(struct kv *a, struct kv *b)
 	cr_assert_eq(kv_seek(b, from, &kb, &vb), -ENOENT);
 }
 
+/* Among the keys that begin like "k17", and from there on. */
+static void same_under_prefixes(struct kv *a, struct kv *b)
+{
+	struct kv_span ka, va, kb, vb;
+	char key[16];
+
+	for (unsigned i = 0; i < 200; i++) {
+		size_t prefix = i % 4;
+		int rc;
+
+		snprintf(key, sizeof(key), "k%u", i);
+		prefix = MIN(prefix, strlen(key));
+		rc = kv_seek_prefix(a, text(key), prefix, &ka, &va);
+		cr_assert_eq(kv_seek_prefix(b, text(key), prefix, &kb, &vb), rc);
+		if (rc < 0)
+			continue;
+		cr_assert_eq(ka.len, kb.len);
+		cr_assert_arr_eq(ka.p, kb.p, ka.len);
+		cr_assert_eq(va.len, vb.len);
+		cr_assert_arr_eq(va.p, vb.p, va.len);
+	}
+}
+
 static void change_at_random(struct kv *a, struct kv *b, struct random *r)
 {
 	char key[16], value[16];
@@ -185,6 +208,7 @@ static void agrees_with_mem(struct kv *kv, struct hands *hands)
 		if (hands && random_chance(&r, 500))
 			kv_behind_done(kv);
 		same_content(mem, kv);
+		same_under_prefixes(mem, kv);
 	}
 	kv_commit_wait(kv);
 	cr_assert_eq(done, commits);
@@ -205,6 +229,33 @@ Test(kv, behind_agrees_over_memory)
 	struct kv *kv = kv_new_behind(kv_new_mem(), &by_hand, &hands);
 
 	agrees_with_mem(kv, &hands);
+	kv_close(kv);
+}
+
+/* Each seek used to step over all that was deleted behind the prefix: servers stood still for
+ * seconds when many files went at once. It would take minutes here. */
+Test(kv, deleted_keys_behind_a_prefix_cost_nothing, .timeout = 30)
+{
+	enum { N = 50000 };
+	struct hands hands = {NULL, NULL};
+	struct kv *kv = kv_new_behind(kv_new_mem(), &by_hand, &hands);
+	struct kv_span k, v;
+	char key[16];
+
+	cr_assert_eq(kv_begin(kv), 0);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(key, sizeof(key), "o%06u", i);
+		cr_assert_eq(kv_put(kv, text(key), text("1")), 0);
+	}
+	cr_assert_eq(kv_commit(kv), 0);
+	cr_assert_eq(kv_begin(kv), 0);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(key, sizeof(key), "o%06u", i);
+		cr_assert_eq(kv_del(kv, text(key)), 0);
+		key[0] = 'l';
+		cr_assert_eq(kv_seek_prefix(kv, text(key), 7, &k, &v), -ENOENT);
+	}
+	cr_assert_eq(kv_commit(kv), 0);
 	kv_close(kv);
 }
 
