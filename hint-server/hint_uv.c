@@ -211,6 +211,11 @@ static void say_role(struct hint_server *h)
 		else
 			log_info("hint.alone", "knows no leader, term %" PRIu64, now.term);
 	}
+	if (now.full && !h->said.full)
+		log_warn("hint.full", "no room for the catalog to grow: the file system of %s is full; what "
+		         "needs space is refused when a majority says so", h->server.dir.path);
+	else if (!now.full && h->said.full)
+		log_info("hint.room", "the catalog has room again");
 	h->said = now;
 }
 

@@ -30,7 +30,7 @@ int kv_commit(struct kv *kv)
 
 void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx)
 {
-	CHECK(kv->in_transaction && !kv->committing);
+	CHECK(kv->in_transaction && !kv->committing && !kv->left);
 	kv->in_transaction = false;
 	if (!kv->ops->commit_start) {
 		done(ctx, kv->ops->commit(kv));
@@ -40,6 +40,20 @@ void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx)
 	kv->committed = done;
 	kv->committed_ctx = ctx;
 	kv->ops->commit_start(kv);
+}
+
+bool kv_commit_left(const struct kv *kv)
+{
+	return kv->left;
+}
+
+void kv_commit_again(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx)
+{
+	CHECK(kv->left && !kv->committing);
+	kv->committing = true;
+	kv->committed = done;
+	kv->committed_ctx = ctx;
+	kv->ops->commit_again(kv);
 }
 
 int kv_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg,

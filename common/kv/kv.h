@@ -29,6 +29,10 @@ struct kv *kv_new_mem(void);
  * that was started and has not run must not run any more. */
 void kv_mem_crash(struct kv *kv);
 
+/* In-memory store only: the file system has `left` more bytes for it, whatever it asks for; UINT64_MAX:
+ * enough. What it holds beyond that is gone. */
+void kv_mem_fill(struct kv *kv, uint64_t left);
+
 void kv_close(struct kv *kv); /* an open transaction is dropped */
 
 /* Starts the write transaction. Reading needs none. */
@@ -41,10 +45,14 @@ void kv_abort(struct kv *kv);
  * by a backend for which that takes no time. Until then reads see it, and another may begin, but
  * only one is on its way at a time. */
 void kv_commit_start(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx);
-/* The same for a task: fn(store, arg), which may only export, sees what is durable. -EBUSY: this
+/* The same for a task: fn(store, arg), which may only export or hold, sees what is durable. -EBUSY: this
  * backend cannot while a transaction is open. */
 MUST_CHECK int kv_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg,
                              void (*done)(void *ctx, int rc), void *ctx);
+/* True after a commit that gave -ENOSPC to a store that keeps what it could not write (kv_behind.h): it
+ * is still seen, and must be written by kv_commit_again() before the next commit. */
+bool kv_commit_left(const struct kv *kv);
+void kv_commit_again(struct kv *kv, void (*done)(void *ctx, int rc), void *ctx);
 bool kv_committing(const struct kv *kv); /* a commit or a task is under way */
 void kv_commit_wait(struct kv *kv);   /* done() is called before it returns */
 void kv_commit_forget(struct kv *kv); /* done() is not called any more */
@@ -80,4 +88,4 @@ void kv_space(struct kv *kv, uint64_t *used, uint64_t *total);
  * of it for the store in advance (at most the bound). -ENOSPC: what there was stays held. A commit
  * that needs more than is held takes it then, or fails. */
 MUST_CHECK int kv_hold(struct kv *kv, uint64_t bytes);
-uint64_t kv_held(struct kv *kv); /* UINT64_MAX: in memory, nobody can take it away */
+uint64_t kv_held(struct kv *kv); /* UINT64_MAX: nobody can take it away */

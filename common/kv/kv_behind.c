@@ -13,6 +13,7 @@ struct kv_behind {
 	int (*task)(struct kv *kv, void *arg);
 	void *task_arg;
 	int rc;              /* written by the job */
+	bool tasking;        /* what runs is the task, not a commit */
 	bool ran;            /* the same, read after it */
 };
 
@@ -114,6 +115,14 @@ static void run_commit(void *arg)
 
 /* --- transactions --- */
 
+static void drop_writing(struct kv_behind *b)
+{
+	if (b->writing)
+		kv_close(b->writing);
+	b->writing = NULL;
+	b->base.left = false;
+}
+
 static void finish(struct kv_behind *b)
 {
 	void (*done)(void *ctx, int rc) = b->base.committed;
@@ -121,9 +130,10 @@ static void finish(struct kv_behind *b)
 
 	if (b->below->ops->refresh)
 		b->below->ops->refresh(b->below);
-	if (b->writing)
-		kv_close(b->writing);
-	b->writing = NULL;
+	b->base.left = b->writing && (b->tasking ? b->base.left : b->rc == -ENOSPC);
+	if (!b->base.left)
+		drop_writing(b);
+	b->tasking = false;
 	b->base.committing = false;
 	b->base.committed = NULL;
 	if (done)
@@ -169,10 +179,19 @@ static void behind_commit_start(struct kv *kv)
 	b->ops->start(b->ctx, run_commit, b);
 }
 
+static void behind_commit_again(struct kv *kv)
+{
+	struct kv_behind *b = behind_of(kv);
+
+	b->ran = false;
+	b->ops->start(b->ctx, run_commit, b);
+}
+
 static void behind_task_start(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg)
 {
 	struct kv_behind *b = behind_of(kv);
 
+	b->tasking = true;
 	b->task = fn;
 	b->task_arg = arg;
 	b->ran = false;
@@ -184,6 +203,15 @@ static int behind_commit(struct kv *kv)
 	struct kv_behind *b = behind_of(kv);
 
 	wait_written(b);
+	if (kv->left) {
+		kv_commit_again(kv, NULL, NULL);
+		wait_written(b);
+	}
+	if (kv->left) {
+		kv_close(b->open);
+		b->open = NULL;
+		return -ENOSPC;
+	}
 	kv->committing = true;
 	behind_commit_start(kv);
 	wait_written(b);
@@ -202,9 +230,8 @@ static void behind_crash(struct kv *kv)
 {
 	struct kv_behind *b = behind_of(kv);
 
-	if (b->writing)
-		kv_close(b->writing);
-	b->writing = NULL;
+	drop_writing(b);
+	b->tasking = false;
 	kv_mem_crash(b->below);
 }
 
@@ -322,12 +349,14 @@ static int behind_export_mem(struct kv *kv, void **bytes, size_t *len)
 static int behind_import_file(struct kv *kv, const char *path)
 {
 	wait_written(behind_of(kv));
+	drop_writing(behind_of(kv));
 	return kv_import_file(behind_of(kv)->below, path);
 }
 
 static int behind_import_mem(struct kv *kv, const void *bytes, size_t len)
 {
 	wait_written(behind_of(kv));
+	drop_writing(behind_of(kv));
 	return kv_import_mem(behind_of(kv)->below, bytes, len);
 }
 
@@ -351,6 +380,7 @@ static void behind_close(struct kv *kv)
 	struct kv_behind *b = behind_of(kv);
 
 	wait_written(b);
+	drop_writing(b);
 	kv_close(b->below);
 	mem_free(b);
 }
@@ -360,6 +390,7 @@ static const struct kv_ops ops = {
 	.begin = behind_begin,
 	.commit = behind_commit,
 	.commit_start = behind_commit_start,
+	.commit_again = behind_commit_again,
 	.task_start = behind_task_start,
 	.wait = behind_wait,
 	.abort = behind_abort,

@@ -2,7 +2,8 @@
  * and written to it elsewhere, by a worker thread in the servers, some time later in the simulator.
  *
  * Reads see, newest first, the open transaction, the one being written, the store below; the three
- * together are what a blocking commit would have left. One transaction is written at a time. Pure:
+ * together are what a blocking commit would have left. One transaction is written at a time. One for which
+ * there is no space below stays, and can be tried again. Pure:
  * one owner, and the worker touches nothing but the store below and changes that are immutable. */
 #pragma once
 

@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define LOCK_FILE_BYTES 16384 /* twice what LMDB uses */
 #define META_PAGES 2
+#define FULL_BLOCKS 64
 
 struct kv_lmdb {
 	struct kv base;
@@ -218,13 +220,26 @@ static int lmdb_begin(struct kv *kv)
 	return translate(mdb_txn_begin(l->env, NULL, 0, &l->write));
 }
 
+static bool file_system_full(const struct kv_lmdb *l)
+{
+	struct statvfs s;
+	int fd;
+
+	return mdb_env_get_fd(l->env, &fd) == 0 && fstatvfs(fd, &s) == 0 && s.f_bavail < FULL_BLOCKS;
+}
+
+/* LMDB calls it EIO when only a part of its pages could be written. Another try writes all of them anew
+ * and syncs them before it refers to them, so that nothing depends on what became of these; a failure
+ * after that point is final within LMDB itself. */
 static int lmdb_commit(struct kv *kv)
 {
 	struct kv_lmdb *l = lmdb_of(kv);
 	MDB_txn *txn = l->write;
+	int rc;
 
 	l->write = NULL;
-	return translate(mdb_txn_commit(txn));
+	rc = translate(mdb_txn_commit(txn));
+	return rc == -EIO && file_system_full(l) ? -ENOSPC : rc;
 }
 
 static void lmdb_abort(struct kv *kv)

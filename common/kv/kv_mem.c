@@ -28,6 +28,8 @@ struct kv_mem {
 	uint64_t used;
 	struct undo *undo;
 	size_t undos, undo_capacity;
+	uint64_t limit;       /* of the file system it is thought to be on */
+	uint64_t held;        /* of that */
 };
 
 static struct kv_mem *mem_of(struct kv *kv)
@@ -166,7 +168,13 @@ static int mem_begin(struct kv *kv)
 
 static int mem_commit(struct kv *kv)
 {
-	forget_undo(mem_of(kv));
+	struct kv_mem *m = mem_of(kv);
+
+	if (m->used > MAX(m->limit, m->held)) {
+		kv->ops->abort(kv);
+		return -ENOSPC;
+	}
+	forget_undo(m);
 	return 0;
 }
 
@@ -290,6 +298,29 @@ static void mem_space(struct kv *kv, uint64_t *used, uint64_t *total)
 	*total = UINT64_MAX;
 }
 
+static int mem_hold(struct kv *kv, uint64_t bytes)
+{
+	struct kv_mem *m = mem_of(kv);
+
+	m->held = MAX(m->held, MIN(bytes, m->limit));
+	return m->held < bytes ? -ENOSPC : 0;
+}
+
+static uint64_t mem_held(struct kv *kv)
+{
+	struct kv_mem *m = mem_of(kv);
+
+	return m->limit == UINT64_MAX ? UINT64_MAX : m->held;
+}
+
+void kv_mem_fill(struct kv *kv, uint64_t left)
+{
+	struct kv_mem *m = mem_of(kv);
+
+	m->limit = left < UINT64_MAX - m->used ? m->used + left : UINT64_MAX;
+	m->held = MIN(m->held, m->limit);
+}
+
 static void mem_close(struct kv *kv)
 {
 	struct kv_mem *m = mem_of(kv);
@@ -313,6 +344,8 @@ static const struct kv_ops ops = {
 	.import_file = mem_no_file,
 	.import_mem = mem_import_mem,
 	.space = mem_space,
+	.hold = mem_hold,
+	.held = mem_held,
 };
 
 struct kv *kv_new_mem(void)
@@ -320,6 +353,7 @@ struct kv *kv_new_mem(void)
 	struct kv_mem *m = mem_new(sizeof(*m));
 
 	m->base.ops = &ops;
+	m->limit = UINT64_MAX;
 	return &m->base;
 }
 

@@ -10,6 +10,7 @@ struct kv_ops {
 	void (*abort)(struct kv *kv);
 	/* NULL: a commit takes no time. Else the backend ends it with base.committed(). */
 	void (*commit_start)(struct kv *kv);
+	void (*commit_again)(struct kv *kv);         /* NULL: nothing is ever left */
 	void (*task_start)(struct kv *kv, int (*fn)(struct kv *kv, void *arg), void *arg);
 	void (*wait)(struct kv *kv);
 	void (*crash)(struct kv *kv);                /* NULL: abort is enough */
@@ -35,6 +36,7 @@ struct kv_ops {
 struct kv {
 	const struct kv_ops *ops;
 	bool in_transaction, committing;
+	bool left;           /* a commit had no space, and can be repeated */
 	void (*committed)(void *ctx, int rc);
 	void *committed_ctx;
 };

@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -242,8 +242,9 @@ enum status {
 	X(u64, map) X(span, recalls)
 
 #define MSG_RAFT(X) X(span, bytes)
-/* commit, in answers: how far the log is committed; the leader says where its log ends. */
-#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce) X(u64, commit)
+/* full, in answers: the catalog there has no room to grow (hint-server/quorum/room.c).
+ * commit, in answers: how far the log is committed; the leader says where its log ends. */
+#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce) X(u64, commit) X(u8, full)
 #define MSG_SNAPSHOT_CHUNK(X) \
 	X(u64, term) X(u64, index) X(u64, snapshot_term) X(u64, total) X(u64, off) X(span, bytes)
 #define MSG_SNAPSHOT_ACK(X) X(u64, term) X(u64, index) X(u64, off)

@@ -15,6 +15,9 @@
 #include "common/wire/msg.h"
 #include "common/wire/stale.h"
 
+/* Of op_setxattr. */
+enum { XATTR_FLAG_CREATE = 1, XATTR_FLAG_REPLACE = 2, XATTR_FLAG_REMOVE = 4 };
+
 #define CATALOG_SLOTS 256
 #define CATALOG_LINKS_MAX 65000
 #define CATALOG_LOCKS_PER_FILE_MAX 1024

@@ -34,7 +34,6 @@ enum status op_setattr(struct catalog *c, const struct msg *m, struct catalog_re
 	return STATUS_OK;
 }
 
-enum { XATTR_FLAG_CREATE = 1, XATTR_FLAG_REPLACE = 2, XATTR_FLAG_REMOVE = 4 };
 
 static enum status check_xattr(const struct msg_op_setxattr *op, bool there)
 {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #define COMMIT_ENTRIES 4096
+#define COMMIT_ENTRIES_FULL 128         /* each writes some pages anew before others are free */
 #define COMMIT_AFTER (500 * NSEC_MSEC)
 #define APPLY_MAX 2048                  /* entries of one turn */
 #define TRAILING_MIN 64u
@@ -46,10 +47,12 @@ static void on_committed(void *ctx, int rc)
 {
 	struct hint *h = ctx;
 
-	if (rc)
+	if (rc == -ENOSPC && room_stuck(h))
+		room_refused(h);
+	else if (rc)
 		hint_fail(h, rc, "the catalog's store failed");
 	else
-		h->applied_durable = h->committing;
+		room_committed(h);
 	hint_wake(h, hint_now(h));
 }
 
@@ -57,7 +60,7 @@ static void commit(struct hint *h)
 {
 	int rc;
 
-	if (!h->in_batch || kv_committing(h->kv))
+	if (!h->in_batch || kv_committing(h->kv) || room_stuck(h))
 		return;
 	h->in_batch = false;
 	h->batch_entries = 0;
@@ -65,6 +68,11 @@ static void commit(struct hint *h)
 	rc = catalog_commit_start(h->catalog, on_committed, h);
 	if (rc)
 		on_committed(h, rc);
+}
+
+void hint_commit_again(struct hint *h)
+{
+	kv_commit_again(h->kv, on_committed, h);
 }
 
 void hint_commit_wait(struct hint *h)
@@ -124,7 +132,7 @@ static void apply(struct hint *h)
 {
 	uint64_t to = voter_applicable(h->voter);
 
-	for (unsigned n = 0; !h->failed && catalog_applied(h->catalog) < to; n++) {
+	for (unsigned n = 0; !h->failed && !room_stuck(h) && catalog_applied(h->catalog) < to; n++) {
 		uint64_t index = catalog_applied(h->catalog) + 1;
 		const struct rlog_entry *e = rlog_get(voter_log(h->voter), index);
 		int rc;
@@ -138,7 +146,7 @@ static void apply(struct hint *h)
 		if (rc)
 			hint_fail(h, rc, "a log entry could not be applied to the catalog");
 	}
-	if (h->batch_entries >= COMMIT_ENTRIES)
+	if (h->batch_entries >= (h->full ? COMMIT_ENTRIES_FULL : COMMIT_ENTRIES))
 		commit(h);
 }
 
@@ -280,6 +288,7 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 	next = MIN(next, voter_tick(h->voter, now));
 	next = MIN(next, snapshots_tick(h->snapshots, now));
 	next = MIN(next, relay_tick(h, now));
+	next = MIN(next, room_tick(h, now));
 	if (!voter_may_vote(h->voter))
 		next = MIN(next, proof_tick(&h->proof, &h->voter_config, now, hint_send, h));
 	if (h->leader) {
@@ -290,7 +299,7 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 	if (h->in_batch && now >= h->batch_since + COMMIT_AFTER)
 		commit(h);
 	leave(h);
-	if (h->in_batch && !kv_committing(h->kv))
+	if (h->in_batch && !kv_committing(h->kv) && !room_stuck(h))
 		next = MIN(next, h->batch_since + COMMIT_AFTER);
 	if (h->leader)
 		next = MIN(next, read_index_due(&h->reads));

@@ -50,6 +50,7 @@ struct hint_config {
 	nsec_t shared_timeout;         /* R, default 0.8 s */
 	nsec_t election_timeout;       /* default 500 ms */
 	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
+	uint64_t reserve_bytes;        /* of the file system, for the catalog to grow; default 8 MiB */
 	uint64_t log_bytes;            /* of the voter's log file when it is made; default 64 MiB */
 	char snapshot_dir[256];        /* "" : snapshots in memory (simulator) */
 	unsigned bugs;
@@ -75,6 +76,7 @@ struct hint_status {
 	uint64_t term, commit, applied;
 	unsigned voters, voters_heard;
 	bool failed;                   /* its disk is out of service */
+	bool full;                     /* no room for the catalog to grow */
 };
 void hint_get_status(const struct hint *h, struct hint_status *out);
 const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
@@ -86,14 +88,14 @@ void hint_stepdown(struct hint *h);         /* hands leadership to another voter
 /* Cluster status for `distcloud status`; complete only on the leader. A new object:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
  *  "map", "margin": how many more voters may fail, "warnings": [text],
- *  "votes": [{"id", "site", "vote": bool, "heard": bool}],
+ *  "votes": [{"id", "site", "vote": bool, "heard": bool, "full": bool}],
  *  "sites": [{"id", "name"}],
  *  "servers": [{"id", "kind": "core"|"access"|"hint", "site", "addr", "state": "up"|"lapsed"|"ended"|
  *               "blank", of hint servers "up"|"silent"; not of these: "total", "free",
  *               "stale_blocks", "session"}],
  *  "files": {"total", "stale", "unclean", "orphans", "held", "attention": [{"path" or null, "ino",
  *            "epoch", "stale": bool, "unclean": bool}], the first 20 that are stale or unclean}}
- * healthy: all voters heard, every registered core and access server up, no stale or unclean file,
+ * healthy: all voters heard and not full, every registered core and access server up, no stale or unclean file,
  * no stale blocks reported by a holder. */
 json_t *hint_status_json(struct hint *h);
 /* `file show`; NULL: no such file. {"path", "ino", "type", "size", "state": [text], "block_bytes",

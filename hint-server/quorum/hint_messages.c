@@ -8,11 +8,13 @@ static void recv_term_check(struct hint *h, const struct msg *m)
 	r.term_check_reply.term = voter_term(h->voter);
 	r.term_check_reply.nonce = m->term_check.nonce;
 	r.term_check_reply.commit = h->leader ? voter_last(h->voter) : voter_commit(h->voter);
+	r.term_check_reply.full = h->full;
 	relay_reply(h, &r, m);
 }
 
 static void recv_term_check_reply(struct hint *h, const struct msg *m)
 {
+	room_told(h, m);
 	if (!voter_may_vote(h->voter)) {
 		if (proof_answer(&h->proof, &h->voter_config, h->voter, m))
 			voter_prove(h->voter);

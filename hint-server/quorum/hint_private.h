@@ -168,6 +168,11 @@ struct hint {
 	uint64_t committing;            /* applied_durable when the commit under way has ended */
 	struct image *exporting;        /* a copy of the catalog under way; no commit begins */
 	uint64_t checkpoint_at;
+	bool full;                      /* room.c */
+	bool voter_full[HINT_VOTERS_MAX]; /* as told last */
+	nsec_t room_look;
+	uint64_t room_want;
+	bool room_short;                /* the last time it was not to be had */
 	struct catalog_reply reply;
 	struct catalog_reply scratch;
 
@@ -215,6 +220,20 @@ void hint_lose(struct hint *h, bool tell); /* the leadership */
 /* As callbacks; ctx is the struct hint. */
 void hint_progress(void *ctx);
 void hint_send(void *ctx, const struct msg *m);
+
+void hint_commit_again(struct hint *h);    /* that had no space */
+
+/* --- room.c --- */
+nsec_t room_tick(struct hint *h, nsec_t now);
+void room_committed(struct hint *h);       /* a commit has ended */
+void room_refused(struct hint *h);         /* a commit had no space */
+bool room_stuck(const struct hint *h);     /* and still has none */
+void room_told(struct hint *h, const struct msg *m);
+bool room_full(const struct hint *h, unsigned i); /* voter i */
+bool room_refuses(const struct hint *h, const struct msg *op); /* answer NO_SPACE */
+
+/* --- status.c --- */
+bool hint_hears(const struct hint *h, unsigned i); /* voter i, lately */
 
 /* --- hint_messages.c --- */
 void hint_dispatch(struct hint *h, const struct msg *m); /* a message for this server */

@@ -175,6 +175,8 @@ static void set_defaults(struct hint_config *c)
 		c->election_timeout = 500 * NSEC_MSEC;
 	if (!c->snapshot_entries)
 		c->snapshot_entries = 16384;
+	if (!c->reserve_bytes)
+		c->reserve_bytes = 8u << 20;
 	if (!c->log_bytes)
 		c->log_bytes = RLOG_BYTES;
 }

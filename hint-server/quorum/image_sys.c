@@ -63,7 +63,11 @@ int image_create(struct image *im, const char *dir, const char *name, uint64_t t
 	if (rc)
 		return rc;
 	im->fd = open(im->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	return im->fd < 0 ? -errno : 0;
+	if (im->fd < 0)
+		return -errno;
+	/* All of it, or nothing: want of space must not show when it is complete. */
+	rc = fallocate(im->fd, 0, 0, (off_t)total) < 0 && errno != EOPNOTSUPP ? -errno : 0;
+	return rc;
 }
 
 int image_read(const struct image *im, uint64_t off, void *out, size_t len)

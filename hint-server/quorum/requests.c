@@ -392,6 +392,10 @@ static void run_change(struct hint *h, struct request *r)
 		request_finish(h, r, &h->scratch.m);
 		return;
 	}
+	if (room_refuses(h, &r->m)) {
+		finish_status(h, r, STATUS_NO_SPACE);
+		return;
+	}
 	find_touches(h, r);
 	if (!lease_clear_for(h, r) || in_flight_collides(h, r) || lock_waits_for_end(h, r))
 		return;

@@ -12,7 +12,7 @@
 #define FILES_NAMED_MAX 20u
 #define PATH_SHOWN_BYTES 4096
 
-static bool heard(const struct hint *h, unsigned i)
+bool hint_hears(const struct hint *h, unsigned i)
 {
 	if (h->config.voter[i].id == h->config.server)
 		return true;
@@ -26,7 +26,7 @@ struct catalog *hint_catalog(struct hint *h)
 
 void hint_get_status(const struct hint *h, struct hint_status *out)
 {
-	*out = (struct hint_status){.failed = h->failed, .leader = h->leader};
+	*out = (struct hint_status){.failed = h->failed, .leader = h->leader, .full = h->full};
 	if (!h->started)
 		return;
 	out->leader_id = voter_leader(h->voter);
@@ -37,7 +37,7 @@ void hint_get_status(const struct hint *h, struct hint_status *out)
 		if (!h->config.voter[i].vote)
 			continue;
 		out->voters++;
-		out->voters_heard += heard(h, i);
+		out->voters_heard += hint_hears(h, i);
 	}
 }
 
@@ -117,13 +117,14 @@ static void add_votes(const struct hint *h, json_t *root, json_t *warnings)
 
 	for (unsigned i = 0; i < h->config.voters; i++) {
 		json_t *v = json_object();
-		bool here = heard(h, i);
+		bool here = hint_hears(h, i);
 
 		set(v, "id", h->config.voter[i].id);
 		set_text(v, "addr", h->config.voter[i].addr);
 		set_text(v, "site", site_name(h, voter_site(h, i)));
 		set_bool(v, "vote", h->config.voter[i].vote);
 		set_bool(v, "heard", here);
+		set_bool(v, "full", room_full(h, i));
 		if (h->leader)
 			set(v, "log", h->config.voter[i].id == h->config.server
 			                      ? voter_last(h->voter)
@@ -185,7 +186,7 @@ static void add_hints(struct hint *h, json_t *list)
 		set_text(o, "kind", "hint");
 		set_text(o, "site", site_name(h, voter_site(h, i)));
 		set_text(o, "addr", h->config.voter[i].addr);
-		set_text(o, "state", heard(h, i) ? "up" : "silent");
+		set_text(o, "state", hint_hears(h, i) ? "up" : "silent");
 		(void)json_array_append_new(list, o);
 	}
 }
@@ -287,8 +288,11 @@ static void judge_voters(const struct hint *h, char **text)
 	if (!h->leader)
 		degraded(text, mem_printf("hint server %u does not lead", h->config.server));
 	for (unsigned i = 0; i < h->config.voters; i++)
-		if (!heard(h, i))
+		if (!hint_hears(h, i))
 			degraded(text, mem_printf("hint server %u is not heard", h->config.voter[i].id));
+		else if (room_full(h, i))
+			degraded(text, mem_printf("hint server %u: no room for the catalog, its file system is "
+			                          "full", h->config.voter[i].id));
 }
 
 static void judge_servers(struct hint *h, char **text)

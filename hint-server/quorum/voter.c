@@ -306,10 +306,21 @@ void voter_leader_gone(struct voter *v)
 	voter_tell(v);
 }
 
+void voter_choke(struct voter *v, bool choked)
+{
+	v->choked = choked;
+}
+
 void voter_stepdown(struct voter *v)
+{
+	voter_hand_over(v, 0);
+}
+
+void voter_hand_over(struct voter *v, server_id_t to)
 {
 	struct raft_event e = {.type = RAFT_TRANSFER};
 
+	e.transfer.server_id = to;
 	if (voter_leads(v) && voter_step(v, &e))
 		TRACE("voter.stepdown nobody to take over", 0, 0, 0, 0);
 }

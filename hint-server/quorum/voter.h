@@ -66,6 +66,9 @@ void voter_checkpoint(struct voter *v, uint64_t index, unsigned trailing);
 /* The connection to the leader broke: a short random wait instead of the election timeout. A follower
  * alone in this wins no pre-vote, so it disturbs nobody. Tick again by voter_tick(). */
 void voter_leader_gone(struct voter *v);
+/* Nothing more is applied for want of space: entries that would fill the log are left to be sent again. */
+void voter_choke(struct voter *v, bool choked);
+void voter_hand_over(struct voter *v, server_id_t to);
 void voter_stepdown(struct voter *v);                    /* hands leadership to another voter */
 
 bool voter_leads(const struct voter *v);

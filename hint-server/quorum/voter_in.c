@@ -36,6 +36,17 @@ static bool refusal_overtaken(const struct voter *v, const struct raft_message *
 	       raft_match_index(&v->raft, m->server_id, &match) == 0 && r->rejected <= match;
 }
 
+/* Entries that wait in memory for room in a log that nobody trims. */
+static bool too_much(const struct voter *v, const struct raft_message *m)
+{
+	uint64_t used, total;
+
+	if (!v->choked || m->type != RAFT_APPEND_ENTRIES || m->append_entries.n_entries == 0)
+		return false;
+	rlog_space(v->log, &used, &total);
+	return used > total - total / 4;
+}
+
 static bool out_of_place(const struct voter *v, const struct raft_message *m)
 {
 	if (!voter_may_vote(v) && (m->type == RAFT_REQUEST_VOTE || m->type == RAFT_TIMEOUT_NOW))
@@ -62,7 +73,7 @@ void voter_recv(struct voter *v, const struct msg *m)
 		return;
 	}
 	v->state[voter_find_peer(v, m->src) - v->config.peer].heard = v->env->now(v->env);
-	if (out_of_place(v, &rm)) {
+	if (out_of_place(v, &rm) || too_much(v, &rm)) {
 		raft_wire_free(&rm, true);
 		return;
 	}

@@ -28,6 +28,7 @@ struct voter {
 	struct raft_tracer tracer;
 	bool inited, running, failed;
 	bool stepping;
+	bool choked;             /* what is committed is not applied: the log fills */
 	bool installing;         /* between raft's acceptance and the reset log being durable */
 	bool replaced;           /* the state machine is the new one already */
 	uint64_t reset_at;       /* the log's generation to wait for */

@@ -25,11 +25,25 @@ static unsigned full_sites(const struct client *cl, const struct hist_file *f)
 	return (unsigned)__builtin_popcountll(sites);
 }
 
+/* Whether those that were not full were too few depends on who heard whom: a scenario looks at that. */
+static bool voter_full(const struct client *cl)
+{
+	const struct cluster *c = cl->c;
+
+	for (unsigned i = 0; i < c->nodes; i++)
+		if (c->node[i].kind == SERVER_HINT && c->node[i].full_until > cl->begun - BELIEF_MAX &&
+		    c->node[i].full_until)
+			return true;
+	return false;
+}
+
 void check_space(const struct client *cl)
 {
 	const struct history *h = &cl->c->hist;
 
 	if (cl->rc != -ENOSPC)
+		return;
+	if (cl->req.op == VOL_CREATE && voter_full(cl))
 		return;
 	if (cl->req.op != VOL_WRITE) {
 		world_fail(&cl->c->w, "P8: client %u on %u: op %d of inode %" PRIu64 " fails with ENOSPC,"

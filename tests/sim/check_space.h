@@ -1,5 +1,6 @@
-/* Checker of P8 for full disks: ENOSPC comes from a write, when two replicas cannot hold it, and from
- * nothing else - not from a flush of what was accepted, nor from what frees space. */
+/* Checker of P8 for full disks: ENOSPC comes from a write, when two replicas cannot hold it, or
+ * from a create while the catalog has no room, and from nothing else - not from a flush of what was
+ * accepted, nor from what frees space. */
 #pragma once
 
 struct client;

@@ -11,6 +11,8 @@ void faults_heal_disk(struct node *n)
 	if (!n->disk)
 		return;
 	sim_disk_set_faults(n->disk, &none);
+	if (n->kind == SERVER_HINT)
+		hint_fill(n, UINT64_MAX);
 	core_unfill(n);
 }
 
@@ -28,6 +30,29 @@ static void has_space(struct faults *f, unsigned a, unsigned b)
 	core_unfill(&f->c->node[a]);
 }
 
+static void catalog_grows(struct faults *f, unsigned a, unsigned b)
+{
+	(void)b;
+	hint_fill(&f->c->node[a], UINT64_MAX);
+}
+
+/* The file systems of one voter, of all but one, or of all. */
+static void fill_voters(struct faults *f)
+{
+	uint64_t how = draw(f, 3), left = draw(f, 2) ? draw(f, 3 * HINT_RESERVE) : 0;
+	unsigned one = 1 + (unsigned)draw(f, f->c->shape.hints);
+	nsec_t length = draw_length(f) + draw_length(f);
+
+	for (unsigned i = 1; i <= f->c->shape.hints; i++) {
+		struct node *n = cluster_find(f->c, cluster_hint_id(i));
+
+		if (how == 2 || (i == one) == (how == 0)) {
+			hint_fill(n, left);
+			faults_later(f, length, catalog_grows, n->index, 0);
+		}
+	}
+}
+
 /* The disks of one core server, of the others than one site, or of all. */
 void faults_fill(struct faults *f)
 {
@@ -36,6 +61,10 @@ void faults_fill(struct faults *f)
 	uint16_t spared = (uint16_t)(1 + draw(f, f->c->shape.sites));
 	nsec_t length = draw_length(f) + draw_length(f);
 
+	if (draw(f, 3) == 0) {
+		fill_voters(f);
+		return;
+	}
 	for (unsigned i = 0; i < f->c->nodes; i++) {
 		struct node *n = &f->c->node[i];
 

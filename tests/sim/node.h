@@ -50,7 +50,7 @@ struct node {
 	struct hint *hint;
 	uint64_t map_seen;         /* access: the map its connections follow */
 	bool replaced;             /* its disk was wiped or rolled back: it may be refused */
-	nsec_t full_until;         /* core: others filled its disk until then; NSEC_NEVER: they still do */
+	nsec_t full_until;         /* others filled its disk until then; NSEC_NEVER: they still do */
 	bool rotted;               /* its last record may be gone, which is a step back */
 	uint64_t opening;          /* its last question for a session */
 	uint32_t refused;          /* the life in which the catalog refused it */
@@ -103,6 +103,8 @@ nsec_t core_tick(struct node *n, nsec_t now);
 bool core_disk_failed(const struct node *n);
 /* What is not the store's grows, so that `left` bytes are free on its disk; and goes again. */
 void core_fill(struct node *n, uint64_t left);
+#define HINT_RESERVE (4u << 10)
+void hint_fill(struct node *n, uint64_t left); /* UINT64_MAX: not any more */
 void core_unfill(struct node *n);
 bool hint_disk_failed(const struct node *n);
 void hint_start(struct node *n);

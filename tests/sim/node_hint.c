@@ -25,6 +25,7 @@ static void configure(struct node *n, struct hint_config *out)
 	out->shared_timeout = c->shape.shared_timeout;
 	out->election_timeout = 500 * NSEC_MSEC;
 	out->snapshot_entries = 200;
+	out->reserve_bytes = HINT_RESERVE;
 	out->log_bytes = 4u << 20; /* goes round often, and is soon read at a start */
 	out->bugs = c->shape.hint_bugs;
 }
@@ -53,6 +54,16 @@ void hint_stop(struct node *n)
 	if (n->hint)
 		hint_free(n->hint);
 	n->hint = NULL;
+}
+
+void hint_fill(struct node *n, uint64_t left)
+{
+	if (left < UINT64_MAX)
+		n->full_until = NSEC_NEVER;
+	else if (n->full_until == NSEC_NEVER)
+		n->full_until = n->c->w.now;
+	world_trace(&n->c->w, "%u has %" PRIu64 " bytes for its catalog to grow", n->id, left);
+	sim_kv_fill(&n->kv, left);
 }
 
 nsec_t hint_node_tick(struct node *n, nsec_t now)

@@ -44,7 +44,8 @@ static struct kv *new_kv(struct sim_kv *s)
 {
 	static const struct kv_behind_ops ops = {start, run_job};
 
-	return kv_new_behind(kv_new_mem(), &ops, s);
+	s->below = kv_new_mem();
+	return kv_new_behind(s->below, &ops, s);
 }
 
 void sim_kv_init(struct sim_kv *s, uint64_t seed, const struct sim_disk_env *env)
@@ -57,6 +58,11 @@ void sim_kv_init(struct sim_kv *s, uint64_t seed, const struct sim_disk_env *env
 void sim_kv_fini(struct sim_kv *s)
 {
 	kv_close(s->kv);
+}
+
+void sim_kv_fill(struct sim_kv *s, uint64_t left)
+{
+	kv_mem_fill(s->below, left);
 }
 
 void sim_kv_crash(struct sim_kv *s)

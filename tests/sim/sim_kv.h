@@ -8,6 +8,7 @@
 
 struct sim_kv {
 	struct kv *kv;
+	struct kv *below;
 	struct sim_disk_env env;
 	struct random random;
 	void (*job)(void *arg);  /* has not happened yet; NULL: none */
@@ -17,4 +18,5 @@ struct sim_kv {
 void sim_kv_init(struct sim_kv *s, uint64_t seed, const struct sim_disk_env *env);
 void sim_kv_fini(struct sim_kv *s);
 void sim_kv_crash(struct sim_kv *s);
+void sim_kv_fill(struct sim_kv *s, uint64_t left); /* kv_mem_fill() */
 void sim_kv_wipe(struct sim_kv *s); /* an empty one; not while a server uses it */

@@ -216,6 +216,15 @@ int stage_create(struct client *cl, unsigned name)
 	return stage_finish(cl, STAGE_OP_MAX);
 }
 
+int stage_unlink(struct client *cl, unsigned name)
+{
+	if (!ready(cl))
+		return -ETIMEDOUT;
+	client_name(cl, NAME_UNLINK, name, 0, nothing);
+	began(cl);
+	return stage_finish(cl, STAGE_OP_MAX);
+}
+
 void stage_begin_rename(struct client *cl, unsigned name, unsigned to)
 {
 	if (!ready(cl))

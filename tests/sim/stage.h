@@ -46,6 +46,7 @@ void stage_begin_stat(struct client *cl, uint32_t file);
 void stage_begin_sync(struct client *cl, uint32_t file);
 /* Names of the directory by number; each writes the history of names. */
 int stage_create(struct client *cl, unsigned name);
+int stage_unlink(struct client *cl, unsigned name);
 void stage_begin_rename(struct client *cl, unsigned name, unsigned to);
 void stage_begin_lookup(struct client *cl, unsigned name);
 int stage_unlink_file(struct client *cl, uint32_t file); /* one of the data files */
