@@ -8,3 +8,5 @@
  * not harmless by default. False, too, for a thread that cannot be seen from here (another pid
  * namespace, or gone). Reads /proc: some 20 us. */
 bool caller_dying(pid_t thread);
+/* The thread has CAP_SYS_ADMIN. False also for one that cannot be seen from here. */
+bool caller_admin(pid_t thread);

@@ -1,7 +1,8 @@
-/* Is a thread about to die of a signal? The kernel's word, from /proc. */
+/* Is a thread about to die of a signal, what may it do? The kernel's word, from /proc. */
 #include "access-server/fuse/caller.h"
 
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,14 +19,35 @@ static uint64_t harmless(void)
 	       bit(SIGTTIN) | bit(SIGTTOU);
 }
 
-bool caller_dying(pid_t thread)
+static FILE *open_status(pid_t thread)
 {
-	char path[64], line[256];
-	uint64_t pending = 0, safe = harmless(), mask;
-	FILE *f;
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
-	f = thread > 0 ? fopen(path, "re") : NULL;
+	return thread > 0 ? fopen(path, "re") : NULL;
+}
+
+bool caller_admin(pid_t thread)
+{
+	FILE *f = open_status(thread);
+	char line[256];
+	uint64_t mask, effective = 0;
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %" SCNx64, &mask) == 1)
+			effective = mask;
+	fclose(f);
+	return effective >> CAP_SYS_ADMIN & 1;
+}
+
+bool caller_dying(pid_t thread)
+{
+	FILE *f = open_status(thread);
+	uint64_t pending = 0, safe = harmless(), mask;
+	char line[256];
+
 	if (!f)
 		return false;
 	while (fgets(line, sizeof(line), f)) {

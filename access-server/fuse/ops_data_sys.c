@@ -171,7 +171,8 @@ static void op_fallocate(fuse_req_t fuse, fuse_ino_t ino, int mode, off_t off, o
 	c->req.len = (uint64_t)len;
 	c->req.flags = (mode & FALLOC_FL_KEEP_SIZE ? VOL_F_KEEP_SIZE : 0) |
 	               (mode & FALLOC_FL_PUNCH_HOLE ? VOL_F_PUNCH : 0) |
-	               (mode & FALLOC_FL_ZERO_RANGE ? VOL_F_ZERO_RANGE : 0);
+	               (mode & FALLOC_FL_ZERO_RANGE ? VOL_F_ZERO_RANGE : 0) |
+	               (fuse_req_ctx(fuse)->uid ? VOL_F_KILL_SUID : 0); /* the kernel does not say */
 	call_post(c, reply_none);
 }
 

@@ -76,9 +76,14 @@ static void op_getattr(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *f
 	call_post(c, reply_attr);
 }
 
+/* Times are nanoseconds around 1970, from 1677 to 2262; beyond, the nearest, as on any filesystem. */
 static uint64_t ns_of(struct timespec t)
 {
-	return (uint64_t)t.tv_sec * NSEC_SEC + (uint64_t)t.tv_nsec;
+	const int64_t most = INT64_MAX / NSEC_SEC - 1;
+
+	if (t.tv_sec > most || t.tv_sec < -most)
+		t = (struct timespec){.tv_sec = t.tv_sec < 0 ? -most : most};
+	return (uint64_t)(t.tv_sec * NSEC_SEC + t.tv_nsec);
 }
 
 static uint64_t ns_now(void)

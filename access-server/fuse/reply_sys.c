@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
+#include "access-server/fuse/caller.h"
 #include "common/base/mem.h"
 
 /* What stat(2) advises for I/O; tools copy in pieces of it. */
@@ -12,7 +13,11 @@
 
 static struct timespec timespec_of(uint64_t ns)
 {
-	return (struct timespec){.tv_sec = (time_t)(ns / NSEC_SEC), .tv_nsec = (long)(ns % NSEC_SEC)};
+	int64_t t = (int64_t)ns, part = t % NSEC_SEC;
+
+	if (part < 0)
+		part += NSEC_SEC;
+	return (struct timespec){.tv_sec = (t - part) / NSEC_SEC, .tv_nsec = part};
 }
 
 struct stat stat_of(const struct msg_r_inode *a)
@@ -187,10 +192,39 @@ void reply_readlink(struct call *c)
 	mem_free(text);
 }
 
+#define TRUSTED "trusted."
+
+/* trusted.* exists for administrators only; of single ones the kernel itself takes care. */
+static void hide_trusted(struct call *c)
+{
+	struct slice *out = &c->req.out;
+	uint32_t from = 0, to = 0, len = out->len;
+	char *names = len ? (char *)out->buf->data + out->off : NULL;
+	bool asked = false, admin = false;
+
+	while (from < len) {
+		uint32_t n = (uint32_t)strnlen(names + from, len - from) + 1;
+		bool trusted = strncmp(names + from, TRUSTED, sizeof(TRUSTED) - 1) == 0;
+
+		if (trusted && !asked) {
+			admin = caller_admin(c->thread);
+			asked = true;
+		}
+		if (!trusted || admin) {
+			memmove(names + to, names + from, MIN(n, len - from));
+			to += n;
+		}
+		from += n;
+	}
+	out->len = MIN(to, len);
+}
+
 void reply_xattr(struct call *c)
 {
 	if (reply_error(c))
 		return;
+	if (c->req.op == VOL_LISTXATTR)
+		hide_trusted(c);
 	if (c->room == 0)
 		fuse_reply_xattr(c->fuse, c->req.out.len);
 	else if (c->req.out.len > c->room)

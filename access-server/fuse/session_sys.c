@@ -76,7 +76,8 @@ static void op_init(void *ctx, struct fuse_conn_info *conn)
 	                          FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_READDIRPLUS_AUTO);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA |
 	                               FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
-	                               FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+	                               FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
+	                               FUSE_CAP_EXPORT_SUPPORT);
 }
 
 static void deliver_gone(struct letter *letter);

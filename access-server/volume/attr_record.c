@@ -70,15 +70,18 @@ void attr_dirty(struct file *f, bool size)
 	timer_set_sooner(f->v, &f->attr_timer, (f->v->now + LAZY) / LAZY_STEP * LAZY_STEP);
 }
 
-/* mtime grows with every change, even within one tick of the wall clock: kernels of other sites
- * notice by it that their pages are old. */
+#define CLOCKS_APART (10 * NSEC_SEC)
+
+/* mtime grows with every change, even within one tick of the wall clock or of another site's that is
+ * ahead: kernels of other sites notice by it that their pages are old. One that was set far into the
+ * future, or before 1970 (negative), gives way to the time it is. */
 void attr_now(struct file *f, bool modified)
 {
 	uint64_t wall = f->v->env->wall(f->v->env);
 
 	if (!modified)
 		return;
-	f->mtime = MAX(wall, f->mtime + 1);
-	f->ctime = f->mtime;
+	f->mtime = f->mtime + 1 - wall < (uint64_t)CLOCKS_APART ? f->mtime + 1 : wall;
+	f->ctime = MAX(wall, f->ctime + 1);
 	attr_dirty(f, false);
 }

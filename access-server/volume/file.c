@@ -148,6 +148,10 @@ static struct file *take(struct volume *v, const struct msg_r_inode *r, bool lat
 		return f;
 	f->attr = *r;
 	f->have_attr = true;
+	if (change)
+		privs_known(f);
+	else
+		privs_heard(f);
 	/* Under a lease nobody else changes size and times. */
 	if (f->lease == LEASE_NONE && f->phase != PHASE_RELEASE) {
 		f->size = r->size;

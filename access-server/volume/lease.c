@@ -97,6 +97,7 @@ static void take_attr(struct file *f, const struct msg_r_lease *r)
 	INODE_FIELDS(X)
 #undef X
 	f->have_attr = true;
+	privs_known(f);
 	f->size = r->size;
 	f->pages = r->pages;
 	f->atime = r->atime;
@@ -354,6 +355,7 @@ static void on_reclaim(struct session_call *c, const struct msg *m)
 		return;
 	}
 	f->phase = PHASE_IDLE;
+	privs_unknown(f); /* nobody held it while the session was ended */
 	HASH_ITER(hh, f->blocks, b, next)
 		if (b->records)
 			block_send(b);

@@ -34,6 +34,7 @@ struct item {
 	nsec_t kernel_until;              /* ENTRY: the kernel may believe it until then */
 	uint64_t ino;                     /* ENTRY: where it leads; 0: there is no such entry */
 	uint64_t next_cookie;             /* DIRENTS: where it goes on; 0: at the end */
+	uint64_t last_cookie;             /* DIRENTS: of its last record; they grow */
 	bool absent;                      /* XATTR: there is none */
 	bool unknown;                     /* ENTRY: only says that the kernel believes something */
 	uint32_t bytes;                   /* of `value` */
@@ -46,6 +47,7 @@ struct node {
 	UT_hash_handle hh;
 	uint64_t ino;
 	struct item *items;
+	struct item *pages;     /* those of kind DIRENTS: a directory may have very many others */
 	unsigned n[ITEM_KINDS]; /* items of each kind */
 	bool leased;
 	bool whole;           /* while leased: no entries but those cached */

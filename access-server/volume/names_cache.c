@@ -34,9 +34,14 @@ struct node *node_pin(struct volume *v, uint64_t ino)
 	return n;
 }
 
+static struct item **list_of(struct node *n, unsigned kind)
+{
+	return kind == ITEM_DIRENTS ? &n->pages : &n->items;
+}
+
 static void free_if_unused(struct volume *v, struct node *n)
 {
-	if (n->pins || n->items)
+	if (n->pins || n->items || n->pages)
 		return;
 	HASH_DEL(names_of(v)->nodes, n);
 	mem_free(n);
@@ -61,7 +66,7 @@ static void unlink_item(struct volume *v, struct item *i)
 		i->node->bare = false;
 	i->node->n[i->key[8]]--;
 	HASH_DEL(nm->items, i);
-	DL_DELETE(i->node->items, i);
+	DL_DELETE(*list_of(i->node, i->key[8]), i);
 	DL_DELETE2(nm->lru, i, lru_prev, lru_next);
 	nm->n--;
 	nm->bytes -= i->bytes;
@@ -121,7 +126,7 @@ static struct item *item_new(struct volume *v, struct node *n, enum item_kind ki
 	i->node = n;
 	i->key_bytes = make_key(i->key, n->ino, kind, name);
 	HASH_ADD_KEYPTR(hh, nm->items, i->key, i->key_bytes, i);
-	DL_APPEND(n->items, i);
+	DL_APPEND(*list_of(n, kind), i);
 	n->n[kind]++;
 	DL_APPEND2(nm->lru, i, lru_prev, lru_next);
 	nm->n++;
@@ -144,7 +149,7 @@ struct item *item_put(struct volume *v, struct node *n, enum item_kind kind, str
 	i->bytes = value.len;
 	i->value = value.len ? mem_dup(value.p, value.len) : NULL;
 	i->ino = 0;
-	i->next_cookie = 0;
+	i->next_cookie = i->last_cookie = 0;
 	i->absent = false;
 	i->unknown = false;
 	evict(v, i);
@@ -158,7 +163,7 @@ void node_drop_kind(struct volume *v, struct node *n, enum item_kind kind)
 	if (n->n[kind] == 0)
 		return; /* a directory may have many other items */
 	n->pins++;
-	DL_FOREACH_SAFE(n->items, i, next) {
+	DL_FOREACH_SAFE(*list_of(n, kind), i, next) {
 		if (i->key[8] == (uint8_t)kind)
 			item_drop(v, i);
 	}
@@ -171,6 +176,7 @@ void node_drop(struct volume *v, struct node *n)
 
 	n->leased = n->whole = n->bare = false;
 	n->pins++;
+	node_drop_kind(v, n, ITEM_DIRENTS);
 	DL_FOREACH_SAFE(n->items, i, next) {
 		if (i->key[8] != ITEM_LINK)
 			item_drop(v, i);

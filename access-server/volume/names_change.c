@@ -264,26 +264,43 @@ static nsec_t kernel_until(struct name_op *op, struct node *dir, struct span nam
 	return i ? i->kernel_until : 0;
 }
 
+/* What lies somewhere else now: its ctime, and a directory's "..". */
+static void take_moved(struct volume *v, uint64_t ino)
+{
+	struct node *n = ino ? node_find(v, ino) : NULL;
+	struct item *up = item_find(v, ino, ITEM_ENTRY, (struct span){(const uint8_t *)"..", 2});
+
+	if (!ino)
+		return;
+	names_touch(v, ino);
+	if (!n)
+		return;
+	n->pins++;
+	node_drop_kind(v, n, ITEM_DIRENTS);
+	if (up)
+		item_drop(v, up);
+	node_unpin(v, n);
+}
+
 /* The kernel moves its own entries along, with what validity they had. */
-static void renamed(struct name_op *op, uint64_t other_ino, const struct msg *m)
+static void renamed(struct name_op *op, const struct msg *m)
 {
 	const struct msg_r_inode *r = &m->r_inode;
 	bool leased = m->type == MSG_TYPE_r_inode && !op->other && take_dir_lease(op, r);
 	nsec_t from = kernel_until(op, op->dir, op->name);
 	nsec_t to = kernel_until(op, new_dir(op), op->new_name);
 	bool exchange = op->ask.op_rename.flags & RENAME_EXCHANGE;
-	uint64_t left = !exchange ? 0 : other_ino ? other_ino : NOT_KNOWN;
+	uint64_t moved = m->type == MSG_TYPE_r_inode ? r->moved : 0;
+	uint64_t swapped = m->type == MSG_TYPE_r_inode ? r->swapped : 0;
+	uint64_t left = !exchange ? 0 : swapped ? swapped : NOT_KNOWN;
 
-	set_entry(op, new_dir(op), op->new_name, op->moved ? op->moved : NOT_KNOWN, from);
+	if (!moved && m->type == MSG_TYPE_r_inode)
+		return; /* two names of one inode */
+	set_entry(op, new_dir(op), op->new_name, moved ? moved : NOT_KNOWN, from);
 	set_entry(op, op->dir, op->name, left, to);
 	take_dir_attr(op, r, leased);
-	if (op->moved) {
-		struct node *n = node_find(op->v, op->moved);
-
-		names_touch(op->v, op->moved);
-		if (n)
-			node_drop_kind(op->v, n, ITEM_DIRENTS); /* its ".." */
-	}
+	take_moved(op->v, moved);
+	take_moved(op->v, swapped);
 }
 
 static void on_rename(struct name_op *op, const struct msg *m)
@@ -292,7 +309,7 @@ static void on_rename(struct name_op *op, const struct msg *m)
 	bool replaced = m->type == MSG_TYPE_r_inode && r->ino != 0;
 
 	if (m->r_status.status == STATUS_OK) {
-		renamed(op, replaced ? r->ino : 0, m);
+		renamed(op, m);
 		if (replaced)
 			take_unlinked(op, r);
 	}

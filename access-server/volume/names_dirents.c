@@ -27,9 +27,12 @@ static struct span page_key(const uint8_t cookie[8])
  * only when the listing ends there. */
 static bool page_offset(const struct item *page, uint64_t cookie, uint32_t *off)
 {
+	uint64_t first = get_u64le(item_name(page).p);
 	uint32_t at = 0, n;
 
-	if (get_u64le(item_name(page).p) == cookie) {
+	if (cookie < first || cookie > page->last_cookie)
+		return false;
+	if (first == cookie) {
 		*off = 0;
 		return true;
 	}
@@ -49,11 +52,23 @@ static struct item *find_page(struct node *n, uint64_t cookie, uint32_t *off)
 {
 	struct item *i;
 
-	DL_FOREACH(n->items, i) {
-		if (i->key[8] == ITEM_DIRENTS && page_offset(i, cookie, off))
+	DL_FOREACH(n->pages, i) {
+		if (page_offset(i, cookie, off))
 			return i;
 	}
 	return NULL;
+}
+
+static uint64_t last_cookie(struct span records)
+{
+	uint64_t cookie = 0;
+	uint32_t at = 0, n;
+
+	while ((n = dirent_bytes(records.p + at, records.len - at)) != 0) {
+		cookie = get_u64le(records.p + at + COOKIE_AT);
+		at += n;
+	}
+	return cookie;
 }
 
 /* Whole records that fit into what the caller has room for. */
@@ -89,6 +104,7 @@ static void on_readdir(struct name_op *op, const struct msg *m)
 	if (r->bytes.len && op->dir->changing == 0) {
 		page = item_put(op->v, op->dir, ITEM_DIRENTS, page_key(cookie), r->bytes);
 		page->next_cookie = r->next;
+		page->last_cookie = last_cookie(r->bytes);
 	}
 	if (op->req->flags & VOL_F_PLUS)
 		names_give_plus(op->v, op->req, op, r->bytes.p, r->bytes.len);

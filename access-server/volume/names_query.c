@@ -79,10 +79,41 @@ static bool lookup_absent(struct volume *v, struct vol_req *req)
 	return true;
 }
 
+static void on_self(struct name_op *op, const struct msg *m)
+{
+	const struct msg_r_inode *r = &m->r_inode;
+	struct file *f;
+
+	if (m->type == MSG_TYPE_r_inode && r->status == STATUS_OK) {
+		f = file_take_inode(op->v, r, op->seq);
+		if (op->req) {
+			f->forgotten = false;
+			names_fill_attr(op->req, f);
+		}
+	}
+	op_end(op, vol_status_errno(m->r_status.status));
+}
+
+/* "." of whatever inode: how the kernel comes back to one that it has forgotten, by a file handle
+ * (open_by_handle_at, an NFS server). Inode numbers are for ever, so they are handle enough. */
+static void lookup_self(struct volume *v, struct vol_req *req)
+{
+	struct name_op *op = op_new(v, req, on_self);
+
+	op->dir = node_pin(v, req->ino);
+	op->ask.type = MSG_TYPE_q_inode;
+	op->ask.q_inode.ino = req->ino;
+	op_send(op);
+}
+
 void names_lookup(struct volume *v, struct vol_req *req)
 {
 	struct name_op *op;
 
+	if (req->name.len == 1 && req->name.p[0] == '.') {
+		lookup_self(v, req);
+		return;
+	}
 	if (lookup_cached(v, req) || lookup_absent(v, req))
 		return;
 	op = op_new(v, req, on_lookup);

@@ -5,6 +5,7 @@
 #define OP_XATTR_CREATE 1
 #define OP_XATTR_REPLACE 2
 #define OP_XATTR_REMOVE 4
+#define OP_XATTR_BOTH (OP_XATTR_CREATE | OP_XATTR_REPLACE) /* as XATTR_* of setxattr(2) */
 
 /* POSIX ACLs and NFSv4 ACLs would have to be obeyed, not only kept. */
 static bool supported(struct span name)
@@ -98,15 +99,26 @@ void names_listxattr(struct volume *v, struct vol_req *req)
 	op_send(op);
 }
 
+static bool is_caps(struct span name)
+{
+	static const char caps[] = "security.capability";
+
+	return name.len == sizeof(caps) - 1 && memcmp(name.p, caps, name.len) == 0;
+}
+
 static void on_setxattr(struct name_op *op, const struct msg *m)
 {
 	struct item *i = item_find(op->v, op->dir->ino, ITEM_XATTR, op->name);
+	struct file *f = file_find(op->v, op->dir->ino);
 
 	if (i)
 		item_drop(op->v, i);
 	node_drop_kind(op->v, op->dir, ITEM_XATTR_LIST);
-	if (m->r_status.status == STATUS_OK)
+	if (m->r_status.status == STATUS_OK) {
 		names_touch(op->v, op->dir->ino);
+		if (f)
+			f->caps |= is_caps(op->name);
+	}
 	op_end(op, vol_status_errno(m->r_status.status));
 }
 
@@ -130,9 +142,7 @@ void names_setxattr(struct volume *v, struct vol_req *req)
 	op->ask.op_setxattr.name = op->name;
 	op->ask.op_setxattr.value = req->value;
 	op->ask.op_setxattr.flags = req->op == VOL_REMOVEXATTR ? OP_XATTR_REMOVE :
-	                            req->xattr_flags == 1      ? OP_XATTR_CREATE :
-	                            req->xattr_flags == 2      ? OP_XATTR_REPLACE :
-	                                                         0;
+	                                                         req->xattr_flags & OP_XATTR_BOTH;
 	op->ask.op_setxattr.now = v->env->wall(v->env);
 	op_send(op);
 }

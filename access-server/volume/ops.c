@@ -5,7 +5,6 @@
 #define SETATTR_TIMES                                                                              \
 	((unsigned)SETATTR_ATIME | (unsigned)SETATTR_MTIME | (unsigned)VOL_ATTR_ATIME_NOW |        \
 	 (unsigned)VOL_ATTR_MTIME_NOW)
-#define SUID_BITS 06000u
 #define HANDLES_MAX (1u << 20)
 
 /* Steps of a SETATTR, then those of a GETATTR: a SETATTR ends with one, and must not start over when
@@ -135,9 +134,12 @@ static void on_setattr(struct file *f, struct vol_req *req, const struct msg *m,
 {
 	int rc = m ? vol_status_errno(m->r_status.status) : -EIO;
 
+	privs_killed(f);
 	if (m && m->type == MSG_TYPE_r_inode && rc == 0)
 		file_take_change(f->v, &m->r_inode, seq);
-	if (req)
+	if (req && m && m->r_status.status == STATUS_BUSY)
+		file_requeue(f, req); /* somebody took the file just now */
+	else if (req)
 		file_complete_attr(f, req, rc);
 }
 
@@ -165,17 +167,8 @@ static void setattr_times(struct file *f, struct vol_req *req)
 		f->atime = req->valid & VOL_ATTR_ATIME_NOW ? wall : req->atime;
 	if (req->valid & (SETATTR_MTIME | VOL_ATTR_MTIME_NOW))
 		f->mtime = req->valid & VOL_ATTR_MTIME_NOW ? wall : req->mtime;
-	f->ctime = wall;
+	f->ctime = MAX(wall, f->ctime + 1);
 	attr_dirty(f, false);
-}
-
-/* chown and truncate take setuid and setgid away when the caller says so. */
-static bool kill_suid(struct file *f, struct vol_req *req)
-{
-	if (!(req->flags & VOL_F_KILL_SUID) || !(f->attr.mode & SUID_BITS) || (req->valid & SETATTR_MODE))
-		return false;
-	req->mode = f->attr.mode & 07777 & ~SUID_BITS;
-	return true;
 }
 
 bool setattr_try(struct file *f, struct vol_req *req)
@@ -200,8 +193,8 @@ bool setattr_try(struct file *f, struct vol_req *req)
 			           (req->valid & (SETATTR_MTIME | VOL_ATTR_MTIME_NOW) ? SETATTR_MTIME : 0u);
 	}
 	s->step = STEP_CATALOG;
-	if (kill_suid(f, req))
-		catalog |= SETATTR_MODE;
+	if (catalog & (SETATTR_UID | SETATTR_GID) && req->flags & VOL_F_KILL_SUID)
+		catalog |= SETATTR_KILL_SUID | SETATTR_KILL_CAPS;
 	if (catalog)
 		setattr_catalog(f, req, catalog);
 	else

@@ -34,6 +34,14 @@ bool open_try(struct file *f, struct vol_req *req);
 bool write_try(struct file *f, struct vol_req *req);
 bool fsync_try(struct file *f, struct vol_req *req);
 bool read_try(struct file *f, struct vol_req *req);
+/* privs.c */
+void privs_known(struct file *f);   /* file.attr is the truth: a lease or a change of ours brought it */
+void privs_heard(struct file *f);   /* file.attr may be older than that */
+void privs_unknown(struct file *f);
+void privs_killed(struct file *f);  /* a change of ours may have removed security.capability */
+/* True: what `req` takes away has to go first; it is tried again then. Under the exclusive lease. */
+bool privs_strip(struct file *f, struct vol_req *req);
+
 bool truncate_try(struct file *f, struct vol_req *req); /* SETATTR size, OPEN with TRUNC */
 bool fallocate_try(struct file *f, struct vol_req *req);
 bool seek_try(struct file *f, struct vol_req *req);

@@ -55,6 +55,8 @@ bool truncate_try(struct file *f, struct vol_req *req)
 		vol_complete(f->v, req, -EFBIG);
 		return true;
 	}
+	if (privs_strip(f, req))
+		return true;
 	if (f->trim_from != UINT64_MAX || f->recovery_waits || !block_known(f, BLOCK_ATTR))
 		return false;
 	f->kernel_may_cache = true;
@@ -125,6 +127,8 @@ bool fallocate_try(struct file *f, struct vol_req *req)
 		vol_complete(f->v, req, req->len == 0 ? -EINVAL : -EFBIG);
 		return true;
 	}
+	if (privs_strip(f, req))
+		return true;
 	/* Blocks that recovery has not decided yet cannot be zeroed upon. */
 	if (f->recovery_waits)
 		return false;

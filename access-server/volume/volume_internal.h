@@ -138,6 +138,7 @@ struct file {
 	bool meta;
 	bool gone;              /* an orphan that this server said it has not open */
 	bool forgotten;         /* the kernel does not know it */
+	bool suid, caps;        /* there may be some that a write has to take away: privs.c */
 	void *names;            /* names*.c's own */
 	void *locks;            /* locks.c's own */
 

@@ -3,7 +3,6 @@
  * waits and keeps no state, so a recall finds nothing half done. */
 #include "access-server/volume/parts.h"
 
-#define SUID_BITS 06000u
 
 static bool room_wait(struct volume *v, struct vol_req *req)
 {
@@ -47,27 +46,6 @@ void room_leave(struct file *f)
 		req_remove(req);
 		req_push(&f->waiting, req);
 	}
-}
-
-static void on_stripped(struct file *f, struct vol_req *req, const struct msg *m, uint64_t seq)
-{
-	if (m && m->type == MSG_TYPE_r_inode && m->r_inode.status == STATUS_OK)
-		file_take_change(f->v, &m->r_inode, seq);
-	else
-		f->attr.mode &= ~SUID_BITS; /* not ours to change, or gone: the write goes on */
-	if (req)
-		file_requeue(f, req);
-}
-
-static void strip_suid(struct file *f, struct vol_req *req)
-{
-	struct msg m = {.type = MSG_TYPE_op_setattr};
-
-	m.op_setattr.ino = f->ino;
-	m.op_setattr.valid = SETATTR_MODE | SETATTR_CTIME;
-	m.op_setattr.mode = f->attr.mode & 07777 & ~SUID_BITS;
-	m.op_setattr.ctime = f->v->env->wall(f->v->env);
-	req_call(f, req, &m, on_stripped);
 }
 
 struct piece {
@@ -180,10 +158,8 @@ bool write_try(struct file *f, struct vol_req *req)
 		vol_complete(v, req, req->data.len == 0 ? 0 : -EFBIG);
 		return true;
 	}
-	if ((req->flags & VOL_F_KILL_SUID) && (f->attr.mode & SUID_BITS)) {
-		strip_suid(f, req);
+	if (privs_strip(f, req))
 		return true;
-	}
 	if (recovery_refuses(f, off, end) || lost_in_part(f, off, end)) {
 		vol_complete(v, req, -EIO);
 		return true;

@@ -281,7 +281,7 @@ enum status {
 #define MSG_OP_RENAME(X) \
 	OP_FIELDS(X) X(u64, dir) X(span, name) X(u64, new_dir) X(span, new_name) X(u32, flags) X(u64, now)
 /* valid: bits of enum setattr_valid. Size and times of a file held exclusively travel with the
- * lease instead (op_release). */
+ * lease instead (op_release). With nothing but KILL bits ctime stays if nothing was to be taken. */
 #define MSG_OP_SETATTR(X) \
 	OP_FIELDS(X) X(u64, ino) X(u32, valid) X(u32, mode) X(u32, uid) X(u32, gid) X(u64, atime) \
 	X(u64, mtime) X(u64, ctime)
@@ -311,9 +311,10 @@ enum status {
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the
  * directory): it may be cached until recalled. lease: enum lease_mode granted on the data.
  * dir_meta = 1, in answers to changes of a name: the same lease on the directory, whose attributes
- * just after this change follow. */
+ * just after this change follow. moved: the inode that a rename moved, swapped: the other one of an
+ * exchange (0: none). */
 #define MSG_R_INODE(X) \
-	REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X) \
+	REPLY_FIELDS(X) X(u8, meta) X(u8, lease) INODE_FIELDS(X) X(u64, moved) X(u64, swapped) \
 	X(u8, dir_meta) X(u32, dir_nlink) X(u64, dir_size) X(u64, dir_mtime) X(u64, dir_ctime)
 #define MSG_R_BYTES(X) REPLY_FIELDS(X) X(u8, meta) X(u64, next) X(span, bytes)
 /* start, with NO_SESSION: what the catalog remembers of an earlier process of this server; a server
@@ -342,12 +343,15 @@ enum lock_flavour { LOCK_POSIX = 0, LOCK_FLOCK = 1 };
 enum setattr_valid {
 	SETATTR_MODE = 1, SETATTR_UID = 2, SETATTR_GID = 4,
 	SETATTR_ATIME = 8, SETATTR_MTIME = 16, SETATTR_CTIME = 32,
+	SETATTR_KILL_SUID = 64,  /* setuid goes, and setgid of what the group may execute */
+	SETATTR_KILL_CAPS = 128, /* security.capability goes */
 };
 enum inode_state {
 	INODE_CLEAN = 1,     /* size and times here are the truth: released, or never written */
 	INODE_HELD = 2,      /* exclusively, by some session */
 	INODE_STALE = 4,     /* the stale map is not empty, or will not be when it is given back */
 	INODE_ORPHAN = 8,    /* no links; kept while open somewhere */
+	INODE_CAPS = 16,     /* has security.capability */
 };
 
 #define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */

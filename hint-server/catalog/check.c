@@ -264,6 +264,14 @@ static void check_kind(struct checker *k, const struct inode *i)
 	       "file %" PRIu64 ": block size", i->ino);
 }
 
+static void check_caps(struct checker *k, const struct inode *i)
+{
+	struct span name = {(const uint8_t *)XATTR_CAPS, sizeof(XATTR_CAPS) - 1};
+
+	EXPECT(k, has(k, key_name('x', i->ino, name)) == ((i->flags & INO_CAPS) != 0),
+	       "inode %" PRIu64 ": capability flag", i->ino);
+}
+
 static void check_inodes(struct checker *k, struct totals *t)
 {
 	uint64_t files = 0;
@@ -277,6 +285,7 @@ static void check_inodes(struct checker *k, struct totals *t)
 		check_kind(k, &s->i);
 		EXPECT(k, s->xattr_names == s->i.xattr_names && s->xattr_values == s->i.xattr_values,
 		       "inode %" PRIu64 ": sums of its extended attributes", s->i.ino);
+		check_caps(k, &s->i);
 		t->holders += s->i.holder != 0;
 		t->orphans += s->i.nlink == 0;
 		t->stale += (s->i.flags & INO_STALE) != 0;

@@ -36,6 +36,8 @@ uint8_t inode_state(const struct inode *i)
 		state |= INODE_STALE;
 	if (i->nlink == 0)
 		state |= INODE_ORPHAN;
+	if (i->flags & INO_CAPS)
+		state |= INODE_CAPS;
 	return (uint8_t)state;
 }
 

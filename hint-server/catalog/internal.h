@@ -85,6 +85,7 @@ enum inode_flag { /* of struct inode */
 	INO_LISTED = 8,    /* in the repair index; inode_store()'s own */
 	INO_REFILL_0 = 16, /* replica 0 has a new disk, which the stale map does not say yet */
 	INO_REFILL = 7 * INO_REFILL_0, /* ... or 1, or 2 */
+	INO_CAPS = 128,    /* has security.capability */
 };
 
 struct entry {
@@ -225,6 +226,14 @@ catalog_op op_session, op_session_end, op_create, op_link, op_unlink, op_rename,
 
 /* Ends a session that exists: leases become unclean, locks drop, slots go. */
 void session_end(struct catalog *c, const struct session_record *s);
+
+/* --- op_attr.c: what is taken away when a file is written --- */
+
+#define XATTR_CAPS "security.capability"
+
+bool name_is_caps(struct span name); /* XATTR_CAPS */
+/* The change adds setuid or setgid to a file. */
+bool setattr_gives_rights(const struct msg_op_setattr *op, const struct inode *i);
 
 /* --- op_lock.c: the locks of an inode --- */
 

@@ -195,5 +195,7 @@ enum status op_rename(struct catalog *c, const struct msg *m, struct catalog_rep
 	inode_store(c, &from.inode);
 	if (!swap && to.there)
 		reply_inode(&reply->m.r_inode, &to.inode);
+	reply->m.r_inode.moved = from.inode.ino;
+	reply->m.r_inode.swapped = swap ? to.inode.ino : 0;
 	return STATUS_OK;
 }

@@ -56,7 +56,18 @@ static void touch_lease(struct touches *t, const struct msg_op_lease *op)
 
 static void touch_attr(struct touches *t, const struct msg_op_setattr *op)
 {
-	if (op->valid & (SETATTR_ATIME | SETATTR_MTIME))
+	struct inode i;
+
+	if (op->valid & (SETATTR_ATIME | SETATTR_MTIME) ||
+	    (inode_load(t->c, op->ino, &i) && setattr_gives_rights(op, &i)))
+		touch_data(t, op->ino, RECALL_META | RECALL_DATA, op->session);
+	else
+		touch(t, op->ino, RECALL_META);
+}
+
+static void touch_xattr(struct touches *t, const struct msg_op_setxattr *op)
+{
+	if (name_is_caps(op->name))
 		touch_data(t, op->ino, RECALL_META | RECALL_DATA, op->session);
 	else
 		touch(t, op->ino, RECALL_META);
@@ -82,7 +93,7 @@ unsigned catalog_touches(struct catalog *c, const struct msg *op,
 	} else if (type == MSG_TYPE_op_setattr) {
 		touch_attr(&t, &op->op_setattr);
 	} else if (type == MSG_TYPE_op_setxattr) {
-		touch(&t, op->op_setxattr.ino, RECALL_META);
+		touch_xattr(&t, &op->op_setxattr);
 	} else if (type == MSG_TYPE_op_lease) {
 		touch_lease(&t, &op->op_lease);
 	}

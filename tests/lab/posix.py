@@ -16,10 +16,17 @@ import posix_data
 import posix_holes
 import posix_locks
 import posix_names
+import posix_names_dirs
+import posix_names_links
+import posix_names_modes
+import posix_names_rename
+import posix_names_special
 import posix_open
 from cluster import Cluster, Failure, main_guard
 
-MODULES = [posix_open, posix_data, posix_names, posix_attributes, posix_locks, posix_holes]
+MODULES = [posix_open, posix_data, posix_names, posix_names_rename, posix_names_links,
+           posix_names_dirs, posix_names_special, posix_names_modes, posix_attributes, posix_locks,
+           posix_holes]
 
 
 def test(cluster):

@@ -3,6 +3,8 @@
 import ctypes
 import errno
 import os
+import stat
+import struct
 
 from cluster import Failure
 
@@ -73,3 +75,40 @@ class Opened:
 
     def __exit__(self, *_):
         os.close(self.fd)
+
+
+def as_user(uid, gid, groups, call, *args, **more):
+    """call(*args) by a process of that user and those groups; its error is raised here."""
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            os.setgroups(groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            call(*args, **more)
+        except OSError as e:
+            code = e.errno
+        except BaseException:
+            code = 255
+        os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def getdents(path):
+    """What the kernel lists, dots and all: names and their inodes."""
+    buf, out = ctypes.create_string_buffer(65536), []
+    with Opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        while (n := checked(libc.syscall(217, fd, buf, len(buf)))) > 0:
+            at = 0
+            while at < n:
+                ino, _, length = struct.unpack_from("<QQH", buf, at)
+                out.append((buf.raw[at + 19:at + length].split(b"\0")[0], ino))
+                at += length
+    return out

@@ -45,6 +45,7 @@ Test(catalog_attrs, times_of_a_held_file_are_its_holders)
 	cr_assert_eq(lease(w.b, f, LEASE_EXCLUSIVE), STATUS_OK);
 	cr_assert_eq(apply(&op), STATUS_BUSY);
 	op = setattr(SETATTR_MODE);
+	op.op_setattr.mode = 0711;
 	cr_assert_eq(apply(&op), STATUS_OK);
 	op = setattr(SETATTR_MTIME);
 	op.op_setattr.session = w.b;
@@ -53,7 +54,7 @@ Test(catalog_attrs, times_of_a_held_file_are_its_holders)
 
 Test(catalog_attrs, unknown_bits_and_files_are_refused)
 {
-	struct msg op = setattr(64);
+	struct msg op = setattr(256);
 
 	cr_assert_eq(apply(&op), STATUS_INVALID);
 	op = setattr(SETATTR_MODE);
@@ -114,10 +115,79 @@ Test(catalog_attrs, xattr_flags_are_obeyed)
 	cr_assert_eq(set("user.a", text("1"), 4), STATUS_NO_ATTR);
 	cr_assert_eq(set("user.a", text("1"), 1), STATUS_OK);
 	cr_assert_eq(set("user.a", text("2"), 1), STATUS_EXISTS);
-	cr_assert_eq(set("user.a", text("2"), 3), STATUS_INVALID);
+	cr_assert_eq(set("user.a", text("2"), 3), STATUS_EXISTS, "to create and to replace");
+	cr_assert_eq(set("user.b", text("2"), 3), STATUS_NO_ATTR);
+	cr_assert_eq(set("user.a", text("2"), 5), STATUS_INVALID);
 	cr_assert_eq(set("user.a", text("2"), 8), STATUS_INVALID);
 	cr_assert_eq(set("", text("2"), 0), STATUS_INVALID);
 	cr_assert_eq(get(""), STATUS_INVALID);
+}
+
+/* --- what writes take away --- */
+
+static uint32_t killed(uint32_t mode, uint32_t valid)
+{
+	struct msg op = setattr(SETATTR_MODE | SETATTR_CTIME);
+
+	op.op_setattr.mode = mode;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	op = setattr(valid | SETATTR_CTIME);
+	op.op_setattr.ctime = 77;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	world_check();
+	return w.reply.m.r_inode.mode & 07777;
+}
+
+Test(catalog_attrs, setuid_and_setgid_are_taken_from_what_is_there_now)
+{
+	cr_assert_eq(killed(06755, SETATTR_KILL_SUID), 0755);
+	cr_assert_eq(w.reply.m.r_inode.ctime, 77);
+	cr_assert_eq(killed(06745, SETATTR_KILL_SUID), 02745, "setgid without the right to execute");
+	cr_assert_eq(killed(01711, SETATTR_KILL_SUID), 01711);
+	cr_assert_eq(w.reply.m.r_inode.ctime, 5, "nothing was taken");
+	cr_assert_eq(killed(06755, SETATTR_KILL_CAPS), 06755);
+	cr_assert_eq(killed(06755, SETATTR_KILL_SUID | SETATTR_UID), 0755);
+	cr_assert_eq(w.reply.m.r_inode.uid, 1);
+	cr_assert_eq(killed(0755, SETATTR_KILL_SUID | SETATTR_UID), 0755);
+	cr_assert_eq(w.reply.m.r_inode.ctime, 77, "the owner changed");
+}
+
+Test(catalog_attrs, capabilities_are_known_and_taken)
+{
+	cr_assert_eq(set("security.capability", text("caps"), 0), STATUS_OK);
+	cr_assert(inode_of(f).fields.state & INODE_CAPS);
+	world_check();
+	cr_assert_eq(killed(0755, SETATTR_KILL_SUID), 0755);
+	cr_assert_eq(get("security.capability"), STATUS_OK);
+	cr_assert_eq(killed(0755, SETATTR_KILL_CAPS), 0755);
+	cr_assert_eq(w.reply.m.r_inode.ctime, 77);
+	cr_assert_not(inode_of(f).fields.state & INODE_CAPS);
+	cr_assert_eq(get("security.capability"), STATUS_NO_ATTR);
+	cr_assert_eq(set("security.capability", text("caps"), 0), STATUS_OK);
+	cr_assert_eq(set("security.capability", text(""), 4), STATUS_OK);
+	cr_assert_not(inode_of(f).fields.state & INODE_CAPS);
+	world_check();
+}
+
+static enum status change_mode(session_id_t by, uint32_t mode)
+{
+	struct msg op = setattr(SETATTR_MODE);
+
+	op.op_setattr.session = by;
+	op.op_setattr.mode = mode;
+	return apply(&op);
+}
+
+/* Else it would write on and take away what it has never heard of. */
+Test(catalog_attrs, a_holder_gives_up_before_its_file_gets_rights)
+{
+	cr_assert_eq(lease(w.b, f, LEASE_EXCLUSIVE), STATUS_OK);
+	cr_assert_eq(change_mode(w.a, 04711), STATUS_BUSY);
+	cr_assert_eq(change_mode(w.a, 02644), STATUS_OK);
+	cr_assert_eq(change_mode(w.a, 02654), STATUS_BUSY, "setgid becomes one");
+	cr_assert_eq(set("security.capability", text("caps"), 0), STATUS_BUSY);
+	cr_assert_eq(set("security.other", text("x"), 0), STATUS_OK);
+	cr_assert_eq(change_mode(w.b, 06755), STATUS_OK);
 }
 
 /* P8: bounded. */

@@ -136,6 +136,10 @@ Test(catalog_queries, a_lease_touches_the_holder)
 		.type = MSG_TYPE_op_setattr,
 		.op_setattr = {.session = w.b, .ino = f, .valid = SETATTR_MTIME},
 	};
+	struct msg caps = {
+		.type = MSG_TYPE_op_setxattr,
+		.op_setxattr = {.session = w.b, .name = text("security.capability"), .value = text("x")},
+	};
 
 	cr_assert_eq(touches(&op), 1);
 	cr_assert_eq(touched[0].holder, w.a);
@@ -145,6 +149,15 @@ Test(catalog_queries, a_lease_touches_the_holder)
 	cr_assert_eq(touched[0].what, RECALL_DATA | RECALL_META);
 	times.op_setattr.valid = SETATTR_MODE;
 	cr_assert_eq(touches(&times), 1);
+	cr_assert_eq(touched[0].holder, 0);
+	times.op_setattr.mode = 04755;
+	cr_assert_eq(touches(&times), 1);
+	cr_assert_eq(touched[0].holder, w.a, "who writes it has to know of setuid");
+	caps.op_setxattr.ino = f;
+	cr_assert_eq(touches(&caps), 1);
+	cr_assert_eq(touched[0].holder, w.a);
+	caps.op_setxattr.name = text("user.capability");
+	cr_assert_eq(touches(&caps), 1);
 	cr_assert_eq(touched[0].holder, 0);
 	cr_assert_eq(release(w.a, f, 1, true), STATUS_OK);
 	cr_assert_eq(touches(&op), 0, "shared beside shared");

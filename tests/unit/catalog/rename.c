@@ -17,6 +17,8 @@ Test(catalog_rename, moves_a_file)
 {
 	cr_assert_eq(move(w.a, FILE_ROOT, "f", d, "h", 0), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_inode.ino, 0, "nothing was replaced");
+	cr_assert_eq(w.reply.m.r_inode.moved, f);
+	cr_assert_eq(w.reply.m.r_inode.swapped, 0);
 	cr_assert_eq(find(FILE_ROOT, "f"), 0);
 	cr_assert_eq(find(d, "h"), f);
 	cr_assert_eq(inode_of(f).fields.ctime, NOW + 3);
@@ -91,6 +93,8 @@ Test(catalog_rename, noreplace_refuses_what_exists)
 Test(catalog_rename, exchange_swaps_any_two)
 {
 	cr_assert_eq(move(w.a, FILE_ROOT, "f", d, "e", RENAME_EXCHANGE), STATUS_OK);
+	cr_assert_eq(w.reply.m.r_inode.moved, f);
+	cr_assert_eq(w.reply.m.r_inode.swapped, e);
 	cr_assert_eq(w.reply.m.r_inode.ino, 0);
 	cr_assert_eq(find(FILE_ROOT, "f"), e);
 	cr_assert_eq(find(d, "e"), f);

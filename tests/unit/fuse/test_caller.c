@@ -1,4 +1,4 @@
-/* Which pending signals mean that a process dies. */
+/* Which pending signals mean that a process dies, and who may do all. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -94,4 +94,24 @@ Test(caller, knows_nothing_of_threads_it_cannot_see)
 {
 	cr_assert_not(caller_dying(0));
 	cr_assert_not(caller_dying(-1));
+}
+
+/* Whoever gave up root is none, whatever he may have kept else. */
+Test(caller, administrators_have_the_capability)
+{
+	pid_t pid;
+
+	if (geteuid() != 0)
+		cr_skip_test("gives up root");
+	cr_assert(caller_admin(getpid()));
+	cr_assert_not(caller_admin(0));
+	pid = fork();
+	if (pid == 0) {
+		if (setresuid(1000, 1000, 1000) == 0)
+			raise(SIGSTOP);
+		_exit(0);
+	}
+	waitpid(pid, NULL, WUNTRACED);
+	cr_assert_not(caller_admin(pid));
+	end(pid);
 }

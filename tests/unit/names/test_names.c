@@ -277,6 +277,7 @@ Test(names, rename_moves_the_entry)
 	know(1, "sub", 8, DIR_MODE);
 	know(8, "b", 0, 0);
 	renamed(1, "a", 8, "b", 0);
+	w.moved = 5;
 	answer_inode(MSG_TYPE_op_rename, STATUS_OK, 0, 0, false);
 	settle();
 	lookup(1, "a");
@@ -287,6 +288,44 @@ Test(names, rename_moves_the_entry)
 	       "ask lookup 8/b\n"); /* its attributes changed: ctime */
 }
 
+/* What moved is not known where the directory's entries may not be cached: the answer says it. */
+Test(names, what_a_rename_moved_has_another_ctime)
+{
+	know(1, "a", 5, DIR_MODE);
+	know(1, "b", 6, DIR_MODE);
+	recall_meta(1, 70);
+	settle();
+	plain(VOL_GETATTR, 5, 0, 0);
+	plain(VOL_GETATTR, 6, 0, 0);
+	w.len = 0;
+	renamed(1, "a", 1, "b", 2);
+	w.moved = 5;
+	w.swapped = 6;
+	answer_inode(MSG_TYPE_op_rename, STATUS_OK, 0, 0, false);
+	settle();
+	plain(VOL_GETATTR, 5, 0, 0);
+	plain(VOL_GETATTR, 6, 0, 0);
+	expect("ask rename 1/a 1/b\n"
+	       "done rename\n"
+	       "ask q_inode\n"
+	       "ask q_inode\n");
+}
+
+/* By a handle the kernel comes back to an inode it has forgotten: "." of a file is the file. */
+Test(names, dot_of_any_inode_is_itself)
+{
+	lookup(7, ".");
+	answer_inode(MSG_TYPE_q_inode, STATUS_OK, 7, S_IFIFO | 0644, true);
+	settle();
+	lookup(9, ".");
+	answer_inode(MSG_TYPE_q_inode, STATUS_STALE, 0, 0, false);
+	settle();
+	expect("ask q_inode\n"
+	       "done lookup: 7\n"
+	       "ask q_inode\n"
+	       "done lookup: Stale file handle\n");
+}
+
 /* The kernel moves its entry along: a recall of the new directory has to name it. */
 Test(names, a_renamed_entry_is_recalled_under_its_new_name)
 {
@@ -294,6 +333,7 @@ Test(names, a_renamed_entry_is_recalled_under_its_new_name)
 	know(8, "b", 0, 0);
 	know(1, "a", 5, DIR_MODE);
 	renamed(1, "a", 8, "b", 0);
+	w.moved = 5;
 	answer_inode(MSG_TYPE_op_rename, STATUS_OK, 0, 0, false);
 	settle();
 	recall_meta(8, 70);

@@ -292,6 +292,8 @@ void answer_inode(enum msg_type type, enum status status, uint64_t ino, uint32_t
 	m.r_inode.nlink = 1;
 	m.r_inode.meta = meta;
 	m.r_inode.block_shift = 22;
+	m.r_inode.moved = w.moved;
+	m.r_inode.swapped = w.swapped;
 	if (type >= MSG_TYPE_op_session && w.dir_size) {
 		m.r_inode.dir_meta = 1;
 		m.r_inode.dir_size = w.dir_size;

@@ -25,6 +25,7 @@ struct world {
 	bool no_session;         /* they are answered NO_SESSION */
 	bool kernel_waits;       /* invalidations of entries do not come back */
 	uint32_t shared_ms;
+	uint64_t moved, swapped; /* of answers to renames */
 	uint64_t dir_size;       /* answers to changes bring the directory's lease and this size; 0: not */
 	struct asked asked[ASKED_MAX];
 	unsigned n;

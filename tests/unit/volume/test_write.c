@@ -34,6 +34,73 @@ Test(volume_write, flush_waits_for_two_of_three)
 	cr_assert_eq(rc_of(sync), 0);
 }
 
+/* The bits are taken away first, as they are when the lease comes, and once. */
+Test(volume_write, a_write_takes_rights_away_first)
+{
+	uint64_t h;
+	struct vol_req *write;
+
+	w.mode = 06755;
+	w.state = INODE_CLEAN | INODE_CAPS;
+	h = opened();
+	write = writes(h, 0, 4096, 1, VOL_F_KILL_SUID);
+	settle();
+	cr_assert_eq(rc_of(write), 0);
+	expect("op_lease mode=2\n"
+	       "11 list from attr\n"
+	       "setattr valid=224\n"
+	       "11 list from 0\n"
+	       "done write rc 0\n"
+	       "11 write 0 data [0,+4096) 0.0 -> 1.1\n"
+	       "21 write 0 data [0,+4096) 0.0 -> 1.1\n"
+	       "31 write 0 data [0,+4096) 0.0 -> 1.1\n");
+	cr_assert_eq(w.mode, 0755);
+	writes(h, 0, 4096, 1, VOL_F_KILL_SUID);
+	settle();
+	cr_assert_null(strstr(w.trace, "setattr"), "%s", w.trace);
+}
+
+/* Capabilities go with whoever writes; setuid stays when root does. */
+Test(volume_write, a_cut_by_root_takes_capabilities_only)
+{
+	struct vol_req *cut;
+
+	w.mode = 04755;
+	w.state = INODE_CLEAN | INODE_CAPS;
+	cut = op(VOL_GETATTR, opened());
+	cut->op = VOL_SETATTR;
+	cut->valid = VOL_ATTR_SIZE;
+	cut->size = 5;
+	again(cut);
+	settle();
+	cr_assert_eq(rc_of(cut), 0);
+	cr_assert_eq(cut->attr.mode & 07777, 04755);
+	cr_assert(strstr(w.trace, "setattr valid=160\n"), "%s", w.trace);
+}
+
+/* mtime set far ahead, or before 1970, does not stay there when the file is written. */
+Test(volume_write, a_write_brings_mtime_back_to_now)
+{
+	const uint64_t set[] = {(uint64_t)-5 * NSEC_SEC, 4000000000 * (uint64_t)NSEC_SEC};
+	uint64_t h = opened();
+	struct vol_req *times = op(VOL_GETATTR, h);
+
+	for (unsigned i = 0; i < ARRAY_LEN(set); i++) {
+		times->op = VOL_SETATTR;
+		times->valid = SETATTR_MTIME;
+		times->mtime = set[i];
+		again(times);
+		settle();
+		cr_assert_eq(times->attr.mtime, set[i]);
+		writes(h, 0, 4096, 1, 0);
+		settle();
+		times->op = VOL_GETATTR;
+		again(times);
+		settle();
+		cr_assert_eq(times->attr.mtime / NSEC_SEC, w.wall / NSEC_SEC);
+	}
+}
+
 /* A12: with two replicas in one site, the flush waits for the other site. */
 Test(volume_write, two_replicas_in_one_site_do_not_count)
 {

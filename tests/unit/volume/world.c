@@ -86,7 +86,7 @@ static void arrive(void)
 static void put_inode(struct msg_r_inode *r)
 {
 	r->ino = INO;
-	r->mode = 0100644;
+	r->mode = 0100000 | (w.mode ? w.mode : 0644);
 	r->nlink = 1;
 	r->size = w.size;
 	r->epoch = w.epoch;
@@ -143,6 +143,9 @@ static void leader_lease(const struct msg *m, struct msg *reply)
 	struct msg_r_inode inode = {0};
 	struct msg_r_lease *r = &reply->r_lease;
 
+	if (m->type == MSG_TYPE_op_reclaim)
+		w.reclaimed = m->op_reclaim.epoch;
+	say("%s mode=%u", msg_type_name(m->type), m->type == MSG_TYPE_op_lease ? m->op_lease.mode : 0u);
 	reply->type = MSG_TYPE_r_lease;
 	put_inode(&inode);
 #define X(kind, name) r->name = inode.name;
@@ -154,6 +157,15 @@ static void leader_lease(const struct msg *m, struct msg *reply)
 		r->stale = granted_stale();
 	if (w.lost && m->type == MSG_TYPE_op_reclaim)
 		r->status = STATUS_LOST;
+}
+
+static void leader_setattr(const struct msg *m, struct msg *reply)
+{
+	say("setattr valid=%u", m->op_setattr.valid);
+	w.mode &= m->op_setattr.valid & SETATTR_KILL_SUID ? 0777 : 07777;
+	w.state &= m->op_setattr.valid & SETATTR_KILL_CAPS ? (uint8_t)~INODE_CAPS : 0xff;
+	reply->type = MSG_TYPE_r_inode;
+	put_inode(&reply->r_inode);
 }
 
 static void leader(const struct msg *m)
@@ -196,11 +208,11 @@ static void leader(const struct msg *m)
 			reply = (struct msg){
 				.type = MSG_TYPE_r_status, .id = m->id, .r_status.status = STATUS_BUSY};
 		break;
+	case MSG_TYPE_op_setattr:
+		leader_setattr(m, &reply);
+		break;
 	case MSG_TYPE_op_lease:
 	case MSG_TYPE_op_reclaim:
-		if (m->type == MSG_TYPE_op_reclaim)
-			w.reclaimed = m->op_reclaim.epoch;
-		say("%s mode=%u", msg_type_name(m->type), m->type == MSG_TYPE_op_lease ? m->op_lease.mode : 0u);
 		leader_lease(m, &reply);
 		break;
 	case MSG_TYPE_op_release:

@@ -31,6 +31,7 @@ struct world {
 	struct stale_run stale;  /* in it, if its mask is not 0 */
 	bool lost;               /* op_reclaim is refused */
 	uint8_t state;           /* of the inode */
+	uint32_t mode;           /* of it; 0: 0644 */
 	bool no_release;         /* op_release stays without answer */
 	bool no_inode;           /* q_inode waits for inode_answered() */
 	unsigned busy;           /* so many q_inode are refused first */
