@@ -19,7 +19,8 @@
 
 #define LOCK_FILE_BYTES 16384 /* twice what LMDB uses */
 #define META_PAGES 2
-#define FULL_BLOCKS 64
+/* More than LMDB writes at once, and the needs of the file system itself. */
+#define FULL_BYTES ((uint64_t)16 << 20)
 
 struct kv_lmdb {
 	struct kv base;
@@ -225,12 +226,13 @@ static bool file_system_full(const struct kv_lmdb *l)
 	struct statvfs s;
 	int fd;
 
-	return mdb_env_get_fd(l->env, &fd) == 0 && fstatvfs(fd, &s) == 0 && s.f_bavail < FULL_BLOCKS;
+	return mdb_env_get_fd(l->env, &fd) == 0 && fstatvfs(fd, &s) == 0 &&
+	       s.f_bavail * s.f_frsize < FULL_BYTES;
 }
 
-/* LMDB calls it EIO when only a part of its pages could be written. Another try writes all of them anew
- * and syncs them before it refers to them, so that nothing depends on what became of these; a failure
- * after that point is final within LMDB itself. */
+/* LMDB calls it EIO when only a part of its pages could be written. Another try writes all of them
+ * anew and syncs them before it refers to them, so that nothing depends on what became of these; a
+ * failure after that point is final within LMDB itself. */
 static int lmdb_commit(struct kv *kv)
 {
 	struct kv_lmdb *l = lmdb_of(kv);
