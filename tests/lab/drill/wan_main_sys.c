@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -100,8 +101,11 @@ static nsec_t deliver(struct wan *wan)
 {
 	nsec_t next = NSEC_NEVER;
 
-	for (unsigned i = 0; i < wan->n; i++)
-		next = MIN(next, wan_link_deliver(&wan->link[i]));
+	for (unsigned i = 0; i < wan->n; i++) {
+		nsec_t due = wan_link_deliver(&wan->link[i]);
+
+		next = MIN(next, due);
+	}
 	return next;
 }
 
@@ -109,7 +113,7 @@ static int run(struct wan *wan, int epoll)
 {
 	for (;;) {
 		struct epoll_event ev[EVENTS_MAX];
-		nsec_t next = deliver(wan), wait = MAX(next - clock_boottime(), 0);
+		nsec_t next = deliver(wan), now = clock_boottime(), wait = next > now ? next - now : 0;
 		struct timespec until = {.tv_sec = wait / NSEC_SEC, .tv_nsec = wait % NSEC_SEC};
 		int n = epoll_pwait2(epoll, ev, EVENTS_MAX, next == NSEC_NEVER ? NULL : &until, NULL);
 
@@ -136,7 +140,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	/* Delays must hold also while the servers keep the machine busy. Not allowed: then as it comes. */
-	setpriority(PRIO_PROCESS, 0, -20);
+	struct sched_param priority = {.sched_priority = 1};
+	if (sched_setscheduler(0, SCHED_RR, &priority) < 0)
+		setpriority(PRIO_PROCESS, 0, -20);
 	prctl(PR_SET_TIMERSLACK, 1ul);
 	struct wan *wan = mem_new(sizeof(*wan));
 	int epoll = epoll_create1(EPOLL_CLOEXEC), listener = open_listener(argv[1]);
