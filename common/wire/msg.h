@@ -242,9 +242,9 @@ enum status {
 	X(u64, map) X(span, recalls)
 
 #define MSG_RAFT(X) X(span, bytes)
-/* full, in answers: the catalog there has no room to grow (hint-server/quorum/room.c).
+/* room, in answers: whether the catalog there can grow (enum room, hint-server/quorum/room.c).
  * commit, in answers: how far the log is committed; the leader says where its log ends. */
-#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce) X(u64, commit) X(u8, full)
+#define MSG_TERM_CHECK(X) X(u64, term) X(u64, nonce) X(u64, commit) X(u8, room)
 #define MSG_SNAPSHOT_CHUNK(X) \
 	X(u64, term) X(u64, index) X(u64, snapshot_term) X(u64, total) X(u64, off) X(span, bytes)
 #define MSG_SNAPSHOT_ACK(X) X(u64, term) X(u64, index) X(u64, off)

@@ -13,6 +13,7 @@
 
 #define COMMIT_ENTRIES 4096
 #define COMMIT_ENTRIES_FULL 128         /* each writes some pages anew before others are free */
+#define BATCH_PARTS 4                   /* of the reserve: two batches, and what is on its way */
 #define COMMIT_AFTER (500 * NSEC_MSEC)
 #define APPLY_MAX 2048                  /* entries of one turn */
 #define TRAILING_MIN 64u
@@ -53,6 +54,7 @@ static void on_committed(void *ctx, int rc)
 		hint_fail(h, rc, "the catalog's store failed");
 	else
 		room_committed(h);
+	h->dirty = true; /* some wait for room_waits() */
 	hint_wake(h, hint_now(h));
 }
 
@@ -64,6 +66,8 @@ static void commit(struct hint *h)
 		return;
 	h->in_batch = false;
 	h->batch_entries = 0;
+	h->committing_bytes = h->batch_bytes;
+	h->batch_bytes = 0;
 	h->committing = catalog_applied(h->catalog);
 	rc = catalog_commit_start(h->catalog, on_committed, h);
 	if (rc)
@@ -116,6 +120,7 @@ static int apply_one(struct hint *h, const struct rlog_entry *e, uint64_t index)
 		h->batch_since = hint_now(h);
 	}
 	h->batch_entries++;
+	h->batch_bytes += e->len;
 	if (e->type != VOTER_COMMAND)
 		return catalog_apply(h->catalog, index, NULL, &h->reply);
 	if (msg_decode_body(e->data, e->len, &op))
@@ -128,6 +133,14 @@ static int apply_one(struct hint *h, const struct rlog_entry *e, uint64_t index)
 	return rc;
 }
 
+/* No batch outgrows what is held for it, or the memory that it is kept in: it waits for the one before. */
+static bool batch_closed(struct hint *h)
+{
+	if (h->batch_bytes >= h->config.reserve_bytes / BATCH_PARTS)
+		commit(h);
+	return h->batch_bytes >= h->config.reserve_bytes / BATCH_PARTS;
+}
+
 static void apply(struct hint *h)
 {
 	uint64_t to = voter_applicable(h->voter);
@@ -137,6 +150,8 @@ static void apply(struct hint *h)
 		const struct rlog_entry *e = rlog_get(voter_log(h->voter), index);
 		int rc;
 
+		if (batch_closed(h))
+			break; /* on_committed() comes back here */
 		if (n == APPLY_MAX) {
 			hint_wake(h, hint_now(h));
 			break;
@@ -148,6 +163,7 @@ static void apply(struct hint *h)
 	}
 	if (h->batch_entries >= (h->full ? COMMIT_ENTRIES_FULL : COMMIT_ENTRIES))
 		commit(h);
+	room_applied(h);
 }
 
 /* --- leadership --- */

@@ -32,6 +32,8 @@ enum hint_bug {
 	HINT_BUG_ORPHANS_UNASKED = 128, /* A15: files without a name go, whoever has them open */
 	HINT_BUG_ORPHAN_UNMARKED = 1 << 16, /* a catalog that contradicts itself */
 	HINT_BUG_SHOWN_BY_LEADER = 1 << 17, /* followers do not apply what servers showed: voters differ */
+	HINT_BUG_FULL_LEADS = 1 << 18,   /* P8: a leader whose commits find no space does not hand over */
+	HINT_BUG_FULL_UNHEARD = 1 << 19, /* P8: new names are taken whoever has no room for them */
 };
 
 struct hint_config {

@@ -8,7 +8,7 @@ static void recv_term_check(struct hint *h, const struct msg *m)
 	r.term_check_reply.term = voter_term(h->voter);
 	r.term_check_reply.nonce = m->term_check.nonce;
 	r.term_check_reply.commit = h->leader ? voter_last(h->voter) : voter_commit(h->voter);
-	r.term_check_reply.full = h->full;
+	r.term_check_reply.room = (uint8_t)room_of(h);
 	relay_reply(h, &r, m);
 }
 

@@ -164,12 +164,15 @@ struct hint {
 	bool in_batch;                  /* applied entries since the last commit of the kv */
 	nsec_t batch_since;
 	uint64_t batch_entries;
+	uint64_t batch_bytes;           /* of commands */
+	uint64_t committing_bytes;      /* of the batch whose commit is under way or had no space */
 	uint64_t applied_durable;
 	uint64_t committing;            /* applied_durable when the commit under way has ended */
 	struct image *exporting;        /* a copy of the catalog under way; no commit begins */
 	uint64_t checkpoint_at;
 	bool full;                      /* room.c */
-	bool voter_full[HINT_VOTERS_MAX]; /* as told last */
+	uint8_t voter_room[HINT_VOTERS_MAX]; /* enum room, as told last */
+	uint64_t growing_bytes;         /* of changes that are decided, not applied, and make it grow */
 	nsec_t room_look;
 	uint64_t room_want;
 	bool room_short;                /* the last time it was not to be had */
@@ -224,13 +227,23 @@ void hint_send(void *ctx, const struct msg *m);
 void hint_commit_again(struct hint *h);    /* that had no space */
 
 /* --- room.c --- */
+enum room {
+	ROOM_ENOUGH,
+	ROOM_RESERVE,  /* for what deletes */
+	ROOM_NONE,     /* stuck: a commit has no space */
+};
+
 nsec_t room_tick(struct hint *h, nsec_t now);
 void room_committed(struct hint *h);       /* a commit has ended */
 void room_refused(struct hint *h);         /* a commit had no space */
 bool room_stuck(const struct hint *h);     /* and still has none */
 void room_told(struct hint *h, const struct msg *m);
+enum room room_of(const struct hint *h);
 bool room_full(const struct hint *h, unsigned i); /* voter i */
 bool room_refuses(const struct hint *h, const struct msg *op); /* answer NO_SPACE */
+bool room_waits(const struct hint *h, const struct msg *op);   /* ask again after a commit */
+bool room_grows(const struct msg *op);                         /* the catalog */
+void room_applied(struct hint *h);
 
 /* --- status.c --- */
 bool hint_hears(const struct hint *h, unsigned i); /* voter i, lately */

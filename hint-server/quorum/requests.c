@@ -67,9 +67,12 @@ static struct request *request_new(struct hint *h, const struct msg *m)
 
 static void request_free(struct hint *h, struct request *r)
 {
-	if (r->state != REQUEST_WAITING)
+	if (r->state != REQUEST_WAITING) {
 		for (unsigned i = 0; i < r->touches; i++)
 			r->touched[i]->changes--;
+		if (room_grows(&r->m))
+			h->growing_bytes -= r->body_len;
+	}
 	lease_release_claims(h, r);
 	if (r->keyed)
 		HASH_DELETE(hh_slot, h->by_slot, r);
@@ -350,6 +353,8 @@ static void grant_shared(struct hint *h, struct request *r, const struct catalog
 static void propose(struct hint *h, struct request *r)
 {
 	move_to(h, r, REQUEST_SUBMITTING);
+	if (room_grows(&r->m))
+		h->growing_bytes += r->body_len;
 	for (unsigned i = 0; i < r->touches; i++)
 		r->touched[i]->changes++;
 }
@@ -396,6 +401,8 @@ static void run_change(struct hint *h, struct request *r)
 		finish_status(h, r, STATUS_NO_SPACE);
 		return;
 	}
+	if (room_waits(h, &r->m))
+		return;
 	find_touches(h, r);
 	if (!lease_clear_for(h, r) || in_flight_collides(h, r) || lock_waits_for_end(h, r))
 		return;

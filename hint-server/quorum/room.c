@@ -11,6 +11,7 @@
 #include "common/base/trace.h"
 
 #define LOOK_EVERY NSEC_SEC
+#define GROWTH_PARTS 4
 
 bool room_stuck(const struct hint *h)
 {
@@ -23,6 +24,7 @@ static void judge(struct hint *h)
 	bool full;
 
 	kv_space(h->kv, &used, &total);
+	used += h->batch_bytes + h->committing_bytes; /* it will be */
 	full = room_stuck(h) || (h->room_short && MIN(kv_held(h->kv), total) < used + reserve);
 	if (full != h->full)
 		TRACE("hint.full full used held", full, used, kv_held(h->kv), 0);
@@ -49,9 +51,16 @@ void room_committed(struct hint *h)
 	uint64_t used, total;
 
 	h->applied_durable = h->committing;
+	h->committing_bytes = 0;
 	kv_space(h->kv, &used, &total);
 	if (kv_held(h->kv) < used + h->config.reserve_bytes)
 		h->room_look = 0; /* it grew faster than one looks */
+}
+
+void room_applied(struct hint *h)
+{
+	if (h->room_short)
+		judge(h);
 }
 
 void room_refused(struct hint *h)
@@ -60,14 +69,18 @@ void room_refused(struct hint *h)
 	judge(h);
 }
 
-/* To one that has room: raft alone would choose one that is stuck as well. */
+/* To one that has room, or at least is not stuck: raft alone would choose one that is. */
 static void hand_over(struct hint *h)
 {
-	for (unsigned i = 0; h->leader && i < h->config.voters; i++)
-		if (h->config.voter[i].vote && !room_full(h, i) && hint_hears(h, i)) {
-			voter_hand_over(h->voter, h->config.voter[i].id);
-			return;
-		}
+	if (!h->leader || h->config.bugs & HINT_BUG_FULL_LEADS)
+		return;
+	for (unsigned most = ROOM_ENOUGH; most < ROOM_NONE; most++)
+		for (unsigned i = 0; i < h->config.voters; i++)
+			if (h->config.voter[i].vote && h->config.voter[i].id != h->config.server &&
+			    h->voter_room[i] == most && hint_hears(h, i)) {
+				voter_hand_over(h->voter, h->config.voter[i].id);
+				return;
+			}
 }
 
 nsec_t room_tick(struct hint *h, nsec_t now)
@@ -98,15 +111,20 @@ void room_told(struct hint *h, const struct msg *m)
 {
 	for (unsigned i = 0; i < h->config.voters; i++)
 		if (h->config.voter[i].id == m->src)
-			h->voter_full[i] = m->term_check_reply.full != 0;
+			h->voter_room[i] = MIN(m->term_check_reply.room, (uint8_t)ROOM_NONE);
+}
+
+enum room room_of(const struct hint *h)
+{
+	return room_stuck(h) ? ROOM_NONE : h->full ? ROOM_RESERVE : ROOM_ENOUGH;
 }
 
 bool room_full(const struct hint *h, unsigned i)
 {
-	return h->config.voter[i].id == h->config.server ? h->full : h->voter_full[i];
+	return h->config.voter[i].id == h->config.server ? h->full : h->voter_room[i] != ROOM_ENOUGH;
 }
 
-static bool grows(const struct msg *op)
+bool room_grows(const struct msg *op)
 {
 	return op->type == MSG_TYPE_op_create || op->type == MSG_TYPE_op_link ||
 	       (op->type == MSG_TYPE_op_setxattr && op->op_setxattr.flags != XATTR_FLAG_REMOVE);
@@ -117,6 +135,8 @@ bool room_refuses(const struct hint *h, const struct msg *op)
 {
 	unsigned votes = 0, fit = 0, full = 0;
 
+	if (h->config.bugs & HINT_BUG_FULL_UNHEARD)
+		return false;
 	for (unsigned i = 0; i < h->config.voters; i++) {
 		if (!h->config.voter[i].vote)
 			continue;
@@ -126,5 +146,12 @@ bool room_refuses(const struct hint *h, const struct msg *op)
 		else
 			fit += hint_hears(h, i);
 	}
-	return full > 0 && fit < votes / 2 + 1 && grows(op);
+	return full > 0 && fit < votes / 2 + 1 && room_grows(op);
+}
+
+/* What others applied is known late. So what is decided and not committed here, and may grow their catalogs
+ * as well as this one, is kept well below the reserve. */
+bool room_waits(const struct hint *h, const struct msg *op)
+{
+	return room_grows(op) && h->growing_bytes + h->batch_bytes >= h->config.reserve_bytes / GROWTH_PARTS;
 }

@@ -248,6 +248,37 @@ def voters(lab):
     lab.say("a voter's file system full: all went on, and so did it when there was room")
 
 
+def all_voters(lab):
+    """Nothing that makes the catalog grow is taken, everything else is; nobody ends."""
+    old, mount = lab.must_take(2, "room for every catalog"), lab.cluster.mount(lab.cluster.sites[1])
+    for voter in lab.voters:
+        lab.disk[voter].fill()
+    if (taken := grow_catalog(lab, 64)) == 64:
+        raise Failure("64 MiB of attributes were taken though no voter's file system has space")
+    wait_for("status to name the full voters", lambda: full_voters(lab) == {v.id for v in lab.voters}, 10, 0.2)
+    if (rc := old.overwrite(5000, os.urandom(100))) != 0:
+        raise Failure(f"an overwrite with full voters: {errno.errorcode[rc]}")
+    os.rename(os.path.join(mount, "grows0"), os.path.join(mount, "grows"))
+    os.rename(os.path.join(mount, "grows"), os.path.join(mount, "grows0"))
+    lab.check()
+    for voter in lab.voters:
+        voter.kill()
+    for voter in lab.voters:
+        voter.start()
+    lab.cluster.wait_mounted()
+    shrink_catalog(lab)
+    lab.room("a delete with full voters")
+    for voter in lab.voters:
+        lab.disk[voter].free()
+    lab.cluster.wait_healthy(30)
+    if (again := grow_catalog(lab, 8)) < 8:
+        raise Failure(f"ENOSPC after {again} MiB though there is space again")
+    shrink_catalog(lab)
+    lab.check()
+    lab.say(f"all voters' file systems full: ENOSPC after {taken} MiB of attributes, all else went on, also "
+            "when they were killed; deletes made room")
+
+
 def foreign(lab):
     """Somebody else fills the file systems beneath core servers."""
     a, b, c = lab.cores
@@ -296,6 +327,7 @@ def test(cluster):
         capacity(lab)
         foreign(lab)
         voters(lab)
+        all_voters(lab)
     except Failure:
         for s in cluster.servers:
             s.kill()
