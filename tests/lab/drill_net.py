@@ -1,112 +1,170 @@
 #!/usr/bin/env python3
-"""The network half of the drills: topologies come up as their files say, and bad files are refused.
+"""The networks of the drills: each shipped topology comes up as its file says, bad files are refused,
+and an end of any kind leaves nothing.
 
 usage: drill_net.py BINDIR DIRECTORY
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
 
-import isolate
-from cluster import Failure, on_terminated
-from drill import ini, net, netns, topology
+from cluster import Failure, wait_for
+from drill import guard, net, netns, run_id, topology
+from drill.cleanup import cleanup
+from drill.guard import expect, says, step
 
-TOPOLOGIES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drill", "topologies")
+DRILL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drill")
+TOPOLOGIES = os.path.join(DRILL, "topologies")
 LATE = 0.015    # seconds that a busy machine may add to a round trip
 
 
 def shipped(name):
-    return topology.load(os.path.join(TOPOLOGIES, name + ".conf"))
-
-
-def expect(what, condition):
-    if not condition:
-        raise Failure(f"not so: {what}")
-
-
-def says(what, words, call):
-    """call() fails with a sentence that has all the words in it."""
-    try:
-        call()
-    except Failure as e:
-        for word in words:
-            expect(f"{what}: {str(e)!r} has {word!r} in it", word in str(e))
-        return
-    raise Failure(f"{what}: was taken")
+    return os.path.join(TOPOLOGIES, name + ".conf")
 
 
 def bad_files(root):
-    """Each with the line that is wrong, and what the sentence must have in it."""
+    """Each names file and line, and has these words in it."""
     path = os.path.join(root, "bad.conf")
-    with open(os.path.join(TOPOLOGIES, "triangle.conf")) as f:
+    with open(shipped("triangle")) as f:
         good = f.read()
+    far = "[router far]\nas = 9\n[site far-site]\nprefix = 10.9.0.0/24\nrouter = far\n"
     cases = [
         ("no section", "as = 1\n" + good, ["bad.conf:1:", "before the first"]),
+        ("neither key nor section", good + "delay 5ms\n", ["key = value", "delay 5ms"]),
+        ("a key twice", good + "delay = 6ms\n", ["delay", "already"]),
+        ("unknown section", good + "[host x]\n", ["[host x]", "[site NAME]"]),
         ("unknown router", good + "[link gw-nara gw-kyoto]\ndelay = 1ms\n", ["gw-kyoto", "gw-hiroshima"]),
-        ("site on an unknown router", good.replace("router = gw-nara", "router = gw-kobe"),
-         ["gw-kobe", "bad.conf:"]),
+        ("site on an unknown router", good.replace("router = gw-nara", "router = gw-kobe"), ["gw-kobe"]),
         ("duplicate link", good + "[link gw-kanazawa gw-hiroshima]\ndelay = 1ms\n", ["already", "line"]),
         ("overlap", good.replace("10.3.0.0/24", "10.1.0.0/24"), ["overlaps", "hiroshima"]),
+        ("no prefix", good.replace("prefix = 10.3.0.0/24\n", ""), ["[site nara] lacks prefix"]),
         ("delay without unit", good.replace("delay = 5ms", "delay = 5", 1), ["delay = 5", "unit"]),
         ("loss of 120 %", good + "loss = 120%\n", ["loss", "100%"]),
         ("unknown key", good + "weight = 3\n", ["weight", "delay, jitter"]),
         ("twice the same AS", good.replace("65002", "65001"), ["AS 65001", "gw-hiroshima"]),
         ("two of a name", good.replace("[site nara]", "[site gw-nara]"), ["gw-nara", "router"]),
-        ("an island", good + "[router far]\nas = 9\n[site far-site]\nprefix = 10.9.0.0/24\nrouter = far\n",
-         ["far-site"]),
+        ("a long name", good.replace("[site nara]", "[site nara-the-ancient]"), ["nara-the-ancient"]),
+        ("an island", good + far, ["far-site"]),
         ("the routers' own prefix", good.replace("10.3.0.0/24", "10.254.1.0/24"), ["10.254.0.0/15"]),
     ]
     for what, text, words in cases:
         with open(path, "w") as f:
             f.write(text)
-        says(what, ["bad.conf"] + words, lambda: topology.load(path))
+        says(what, ["bad.conf:"] + words, lambda: topology.load(path))
     says("no file", ["no-such.conf", "No such file"], lambda: topology.load("no-such.conf"))
-    expect("BadFile is a Failure", issubclass(ini.BadFile, Failure))
+    step(f"{len(cases)} bad topology files are refused")
 
 
 def comes_up(name, bindir, root):
     """Every site reaches every other, over the way with the fewest links, in the time of its delays."""
-    t = shipped(name)
+    t = topology.load(shipped(name))
     with net.Network(t, os.path.join(root, name), bindir) as n:
         n.wait_converged(40)
         routes = n.routes()
         for (a, b), rtt in n.pings(n.pairs(), 3).items():
             path = n.path(a, b, routes)
-            expect(f"{a} to {b} goes over as few links as it can: {path}",
-                   len(path) == len(t.path(a, b)))
+            expect(f"{a} to {b} goes over as few links as it can: {path}", len(path) == len(t.path(a, b)))
             links = [t.link_between(x, y) for x, y in zip(path, path[1:])]
             low = 2 * sum(link.delay - link.jitter for link in links)
             high = 2 * sum(link.delay + link.jitter for link in links) + LATE
             expect(f"{a} to {b}: {low:.4f} <= {rtt} <= {high:.4f} s", rtt and low <= rtt <= high)
         state = n.state()
         expect("every link is in the state", set(state["links"]) == set(t.links))
+        expect(f"all runs: {n.broken()}", not n.broken())
     expect(f"nothing is left of {name}: {netns.names()}", not netns.names())
-    print(f"{name}: {len(t.sites)} sites reach one another", flush=True)
+    step(f"{name}: {len(t.sites)} sites reach one another")
 
 
-def main():
-    bindir, root = sys.argv[1], sys.argv[2]
-    began = time.monotonic()
-    signal.signal(signal.SIGTERM, on_terminated)
-    shutil.rmtree(root, ignore_errors=True)
-    os.makedirs(root)
+class Lab:
+    """`lab up` as a process, and commands to it."""
+
+    def __init__(self, bindir, directory):
+        self.directory = directory
+        self.process = subprocess.Popen([sys.executable, os.path.join(DRILL, "lab"), "up",
+                                         shipped("triangle"), directory, bindir],
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.run = f"{self.process.pid}.{run_id.start_of(self.process.pid)}"
+        first = self.process.stdout.readline()
+        expect(f"lab up: {first!r}", first.startswith("The network is up"))
+
+    def do(self, command, *words, well=0):
+        done = subprocess.run([sys.executable, os.path.join(DRILL, "lab"), command, self.directory,
+                               *words], capture_output=True, text=True, timeout=30)
+        expect(f"lab {command} {words}: {done.returncode} {done.stderr}", done.returncode == well)
+        return done.stdout + done.stderr
+
+    def left(self):
+        prefix = f"{run_id.PREFIX}{self.process.pid}-"
+        return [n for n in netns.names() if n.startswith(prefix)] + \
+            [pid for pid, run in run_id.processes().items() if run == self.run]
+
+    def end(self, number):
+        self.process.send_signal(number)
+        said = self.process.stdout.read()
+        return self.process.wait(timeout=30), said
+
+
+def ends_well(bindir, root):
+    """Ctrl-C and SIGTERM put everything back, also in the middle of faults."""
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 1)):
+        lab = Lab(bindir, os.path.join(root, "ended"))
+        expect("it is the first", lab.do("fault", "router", "gw-nara", "down").startswith("1:"))
+        lab.do("fault", "flap", "gw-hiroshima", "gw-kanazawa", "every", "1s")
+        expect("both are listed", lab.do("list").count("\n") == 2)
+        expect("it says what exists", "gw-kanazawa" in lab.do("fault", "router", "x", "down", well=1))
+        expect("there are numbers", "1, 2" in lab.do("undo", "7", well=1))
+        expect("it is refused", "runs here" in second_network(bindir, lab.directory))
+        ended = lab.end(number)[0]
+        expect(f"ends with {ended}, not {code}", ended == code)
+        expect(f"nothing is left after {number!r}: {lab.left()}", not lab.left())
+        says("no network", ["no network"], lambda: net.Network.attach(lab.directory))
     try:
-        isolate.isolate()
-        os.makedirs(netns.DIRECTORY, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "none", netns.DIRECTORY], check=True)
-        bad_files(root)
-        for name in ("triangle", "access8", "national12"):
-            comes_up(name, bindir, root)
-    except (Failure, OSError) as e:
-        print(f"FAILED: {e}", file=sys.stderr)
-        return 1
-    print(f"ok, {time.monotonic() - began:.0f} s")
-    shutil.rmtree(root)
-    return 0
+        with net.Network(topology.load(shipped("triangle")), os.path.join(root, "raised"), bindir):
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        expect(f"nothing is left after an exception: {netns.names()}", not netns.names())
+    step("Ctrl-C, SIGTERM and an exception leave nothing")
 
 
-sys.exit(main())
+def second_network(bindir, directory):
+    try:
+        net.Network(topology.load(shipped("triangle")), directory, bindir).up()
+    except Failure as e:
+        return str(e)
+    return "was taken"
+
+
+def is_cleaned(bindir, root):
+    """What kill -9 leaves, cleanup removes, and only that."""
+    living, killed = Lab(bindir, os.path.join(root, "living")), Lab(bindir, os.path.join(root, "killed"))
+    killed.do("fault", "flap", "gw-nara", "gw-kanazawa", "every", "1s")
+    before = len(living.left())
+    killed.end(signal.SIGKILL)
+    expect("something is left", len(killed.left()) > 6)
+    says("attach to a killed run", ["cleanup"], lambda: net.Network.attach(killed.directory))
+    said = cleanup()
+    expect(f"cleanup tells of it: {said}", any(f"process {killed.process.pid}," in s for s in said))
+    expect(f"nothing is left of it: {killed.left()}", not killed.left())
+    expect("the other one lives", len(living.left()) == before and
+           f"process {living.process.pid}," not in str(said))
+    again = Lab(bindir, os.path.join(root, "killed"))
+    again.end(signal.SIGKILL)
+    once_more = Lab(bindir, os.path.join(root, "killed"))    # over what is left, without a cleanup
+    expect(f"what a killed run left goes with the next: {again.left()}", not again.left())
+    for lab in (once_more, living):
+        expect("it ends well", lab.end(signal.SIGINT)[0] == 0 and not lab.left())
+    wait_for("nothing to clean up", lambda: not cleanup(), 5)
+    step("cleanup removes what a killed run leaves, and only that")
+
+
+def test(bindir, root):
+    bad_files(root)
+    for name in ("triangle", "access8", "national12"):
+        comes_up(name, bindir, root)
+    ends_well(bindir, root)
+    is_cleaned(bindir, root)
+
+
+sys.exit(guard.main(test))

@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+from . import run_id
+
 KERNEL_METRIC = 32  # of the routes that bird makes; forced ones have a lower one
 
 
@@ -30,7 +32,7 @@ def config(topology, name):
                   f"  local {link.address(end)} as {router.asn};",
                   f"  neighbor {link.address(1 - end)} as {other.asn};",
                   f"  hold time {topology.hold:.0f}; keepalive time {max(1, topology.hold // 3):.0f};",
-                  "  connect delay time 1; connect retry time 2; error wait time 1, 4;",
+                  "  connect delay time 0; connect retry time 1; error wait time 1, 1;",
                   *(["  bfd on;"] if topology.bfd else []),
                   "  ipv4 { import all; next hop self;",
                   "    export where source = RTS_DEVICE || source = RTS_BGP; }; }"]
@@ -49,6 +51,21 @@ def start(network, name):
                              stdout=out, stderr=out)
 
 
+def last_words(network, name):
+    with open(os.path.join(network.rundir, "bird", name + ".out")) as f:
+        return f.read().strip() or f"see {f.name[:-4]}.log"
+
+
+def pid(network, name):
+    """Of the router's bird; 0: none runs."""
+    try:
+        with open(os.path.join(network.rundir, "bird", name + ".pid")) as f:
+            found = int(f.read())
+    except (OSError, ValueError):
+        return 0
+    return found if run_id.processes().get(found) == network.run else 0
+
+
 def control(network, name, *words):
     """What birdc says; None while no bird answers."""
     done = subprocess.run(["birdc", "-s", name + ".ctl", *words], capture_output=True, text=True,
@@ -59,5 +76,6 @@ def control(network, name, *words):
 def sessions(network, name):
     """{neighbour: "Established" or what else the session is}"""
     said = control(network, name, "show", "protocols") or ""
-    state = {line.split()[0]: line.split()[-1] for line in said.splitlines() if " BGP " in line}
+    rows = [line.split(None, 5) for line in said.splitlines() if " BGP " in line]
+    state = {row[0]: " ".join(row[5].split()) if len(row) > 5 else row[3] for row in rows}
     return {n: state.get(protocol(n), "no bird") for n in network.topology.neighbours(name)}

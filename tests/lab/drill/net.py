@@ -7,8 +7,8 @@ and BGP (bird) in the routers, and links that distcloud-wan delays and drops.
 
     Network(topology, rundir, bindir)   rundir: an existing or new directory for sockets and logs;
                                         bindir: where distcloud-wan is
-    .up(), .down()          what the context manager does; down() ends every
-                            process in the namespaces and removes them, whatever state they are in
+    .up(), .down()          what the context manager does; down() ends every process of the run and
+                            removes the namespaces, whatever state they are in
     .command(where, argv)   argv that runs in a site or router (`where` is its name), in the
                             caller's mounts
     .popen(where, argv, **kw)   as subprocess.Popen; also in a session of its own and marked, so that
@@ -23,11 +23,14 @@ and BGP (bird) in the routers, and links that distcloud-wan delays and drops.
     .path(a, b)             the routers on the way between two sites as the kernels' routes say now;
                             ends with "unreachable" or "loop" where they do not lead there
     .state()                all of it for a report, as JSON could have it: links with their conditions
-                            and counters, routes, BGP sessions, interfaces
+                            and counters, routes, BGP sessions, interfaces, active faults
+    .broken()               sentences about what ended of itself; a run without any was a good one
+    .faults                 the ledger of active faults: .active(), .clear(); faults.py makes them
 
 A Network belongs to the process that made it; `Network.attach(rundir)` is the same network for
 another process: everything but up() and down() works there too."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,25 +41,34 @@ from signal import SIG_IGN, SIGINT, signal
 
 from cluster import Failure
 
-from . import bird, netns, run_id, topology, wan
+from . import breakable  # noqa: F401 - the ledger knows its kinds
+from . import bird, cleanup, ledger, netns, run_id, topology, wan
 
 PINGS_AT_ONCE = 40
 OWNER_FILE = "network.json"
+
+
+def read_owner(rundir):
+    """What the run that owns this directory says about itself; None: there is none."""
+    try:
+        with open(os.path.join(rundir, OWNER_FILE)) as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return None
 
 
 class Network:
     def __init__(self, topology, rundir, bindir="build/release/bin"):
         self.topology, self.rundir, self.bindir = topology, os.path.abspath(rundir), bindir
         self.run, self.wan, self.birds = run_id.new(), wan.Wan(self.rundir), {}
+        self.faults = ledger.Ledger(self)
 
     @classmethod
     def attach(cls, rundir):
         """The network that another process runs with this rundir; Failure if there is none."""
-        try:
-            with open(os.path.join(rundir, OWNER_FILE)) as f:
-                said = json.load(f)
-        except (OSError, ValueError):
-            raise Failure(f"{rundir}: no network of a drill runs here") from None
+        said = read_owner(rundir)
+        if not said:
+            raise Failure(f"{rundir}: no network of a drill runs here")
         network = cls(topology.load(said["topology"]), rundir, said["bindir"])
         network.run = said["run"]
         if not run_id.owner_lives(network.run):
@@ -104,12 +116,12 @@ class Network:
 
     def up(self):
         """All of it, from nothing; on any failure it is gone again."""
-        os.makedirs(self.rundir, exist_ok=True)
         if os.geteuid() != 0:
             raise Failure("the lab makes network namespaces: run it as root")
         for program in ("ip", "ping", "bird", "birdc", "nsenter", "sysctl"):
             if not shutil.which(program):
                 raise Failure(f"there is no {program}; .ci/install-packages installs it")
+        self.take_rundir()
         try:
             with open(os.path.join(self.rundir, OWNER_FILE), "w") as f:
                 json.dump({"run": self.run, "topology": os.path.abspath(self.topology.path_name),
@@ -123,6 +135,19 @@ class Network:
         except BaseException:
             self.down()
             raise
+
+    def take_rundir(self):
+        """Removes what a killed run of this directory has left; Failure while one lives."""
+        os.makedirs(self.rundir, exist_ok=True)
+        before = read_owner(self.rundir)
+        if before and run_id.owner_lives(before["run"]):
+            raise Failure(f"{self.rundir}: a network of process {before['run'].split('.')[0]} runs here")
+        if before:
+            cleanup.remove(before["run"])
+        shutil.rmtree(os.path.join(self.rundir, "bird"), ignore_errors=True)
+        for name in (wan.SOCKET, ledger.FILE):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.rundir, name))
 
     def make_devices(self):
         self.wan.start(self.bindir, self.run)
@@ -172,7 +197,12 @@ class Network:
         """Leaves nothing, whatever there is; a second Ctrl-C does not stop it half-way."""
         main = threading.current_thread() is threading.main_thread()
         before = signal(SIGINT, SIG_IGN) if main else None
+        failed = []
         try:
+            try:
+                self.faults.forget()
+            except Failure as e:    # a disk that stays full must not keep the network here
+                failed.append(str(e))
             ours = [pid for pid, run in run_id.processes().items() if run == self.run]
             left = run_id.kill([p for p in ours if not self.wan.process or p != self.wan.process.pid])
             for process in self.birds.values():
@@ -183,16 +213,31 @@ class Network:
             for where in self.places():
                 if self.namespace(where) in here:
                     netns.remove(self.namespace(where))
-            path = os.path.join(self.rundir, OWNER_FILE)
-            if os.path.exists(path):
-                os.unlink(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.rundir, OWNER_FILE))
             if left:
-                raise Failure(f"processes {left} did not end after SIGKILL")
+                failed.append(f"processes {left} did not end after SIGKILL")
+            if failed:
+                raise Failure("; ".join(failed))
         finally:
             if main:
                 signal(SIGINT, before)
 
     # --- what works ---
+
+    def broken(self):
+        """Sentences about parts of the network that ended though no fault wants them to."""
+        said = []
+        for router in self.topology.routers:
+            ours = self.birds.get(router)   # another process may have started its latest one
+            if self.faults.now("bird", router) == "running" and not bird.pid(self, router) and \
+                    (not ours or ours.poll() is not None):
+                said.append(f"the bird of {router} ended: {bird.last_words(self, router)}")
+        try:
+            self.wan.ask("show")
+        except Failure as e:
+            said.append(str(e))
+        return said
 
     def start_ping(self, a, b, count, timeout):
         argv = ["ping", "-n", "-q", "-c", count, "-i", 0.2, "-W", timeout, "-I", self.address(a),
@@ -235,6 +280,8 @@ class Network:
             answered = set(self.reachable(asked))
             missing = [pair for pair in asked if pair not in answered]
             idle = self.sessions_missing()
+            if self.broken():
+                raise Failure("; ".join(self.broken()))
             if not missing and routes == before and not idle:
                 return
             if time.monotonic() > end:
@@ -244,23 +291,28 @@ class Network:
             time.sleep(0.1)
 
     def sessions_missing(self):
-        """[(router, neighbour)] of those that BGP has still to come to."""
+        """[(router, neighbour)] that BGP has still to bring together; none are due during a fault."""
+        if self.faults.active():
+            return []
         return [(r, n) for r in self.topology.routers for n, state in bird.sessions(self, r).items()
                 if state != "Established"]
 
     def routes(self):
         """{router: {site: the neighbour it sends to, "here", "blackhole" or "none"}}"""
-        sites = {str(s.prefix): s.name for s in self.topology.sites.values()}
-        table = {}
-        for router in self.topology.routers:
-            best = {}
-            for r in netns.ip_json(self.namespace(router), "route", "show"):
-                site, metric = sites.get(r["dst"]), r.get("metric", 0)
-                if site and "linkdown" not in r.get("flags", []) and \
-                        (site not in best or metric < best[site][0]):
-                    best[site] = (metric, r.get("type") if "dev" not in r else
-                                  "here" if r["dev"] == f"to-{site}" else r["dev"][len("to-"):])
-            table[router] = {site: best.get(site, (0, "none"))[1] for site in sites.values()}
+        return {router: self.routes_of(router) for router in self.topology.routers}
+
+    def routes_of(self, router):
+        """A route for the first half of a site's prefix is a forced one, see breakable.py."""
+        whole = {str(s.prefix): s.name for s in self.topology.sites.values()}
+        forced = {str(next(s.prefix.subnets())): s.name for s in self.topology.sites.values()}
+        table = dict.fromkeys(whole.values(), "none")
+        routes = netns.ip_json(self.namespace(router), "route", "show")
+        for sites in (whole, forced):
+            for r in routes:
+                site = sites.get(r["dst"])
+                if site and "linkdown" not in r.get("flags", []):
+                    table[site] = r["dev"][len("to-"):] if "dev" in r else r["type"]
+                    table[site] = "here" if table[site] == site else table[site]
         return table
 
     def path(self, a, b, routes=None):
@@ -291,4 +343,5 @@ class Network:
                  for name, ways in self.wan.show().items()}
         return {"time": time.time(), "links": links, "routes": self.routes(),
                 "bgp": {r: bird.sessions(self, r) for r in self.topology.routers},
-                "interfaces": {r: self.interfaces(r) for r in self.topology.routers}}
+                "interfaces": {r: self.interfaces(r) for r in self.topology.routers},
+                "faults": self.faults.active()}

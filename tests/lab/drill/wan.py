@@ -8,7 +8,7 @@ from cluster import Failure, wait_for
 
 from . import run_id
 
-SOCKET = "wan.sock"
+SOCKET, LOG = "wan.sock", "wan.log"
 ANSWER_MAX = 128 << 10
 # What a condition of a link is called there, and in which units.
 KEYS = {"delay": ("delay_ns", 1e9), "jitter": ("jitter_ns", 1e9), "queue": ("queue_ns", 1e9),
@@ -24,8 +24,7 @@ class Wan:
 
     def start(self, bindir, run):
         program = os.path.join(bindir, "distcloud-wan")
-        self.log = os.path.join(self.rundir, "wan.log")
-        with open(self.log, "w") as log:
+        with open(os.path.join(self.rundir, LOG), "w") as log:
             try:
                 self.process = subprocess.Popen([os.path.abspath(program), SOCKET], cwd=self.rundir,
                                                 stdin=subprocess.PIPE, stdout=log, stderr=log,
@@ -35,13 +34,13 @@ class Wan:
         wait_for("distcloud-wan to listen", self.listens, 10, 0.01)
 
     def listens(self):
-        if self.process.poll() is not None:
-            with open(self.log) as f:
-                raise Failure(f"distcloud-wan ended with {self.process.returncode}: {f.read().strip()}")
         try:
-            return self.ask("show") is not None
-        except OSError:
+            self.ask("show")
+        except Failure:
+            if self.process.poll() is not None:
+                raise
             return False
+        return True
 
     def stop(self):
         if self.process:
@@ -58,6 +57,9 @@ class Wan:
                 s.settimeout(10)
                 s.send(command.encode())
                 answer = s.recv(ANSWER_MAX).decode()
+        except OSError as e:
+            with open(os.path.join(self.rundir, LOG)) as f:
+                raise Failure(f"distcloud-wan does not answer: {e.strerror}. {f.read()}".strip()) from None
         finally:
             os.close(directory)
         if not answer.startswith("ok"):

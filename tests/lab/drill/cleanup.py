@@ -1,0 +1,58 @@
+"""Removes what killed runs have left: processes, namespaces, and with these their devices. Runs whose
+owner lives are not touched."""
+
+import os
+import re
+
+from cluster import Failure
+
+from . import netns, run_id
+
+NAMESPACE = re.compile(re.escape(run_id.PREFIX) + r"(\d+)-.+")
+
+
+def inside(names):
+    """Processes in these namespaces, of whatever origin."""
+    inodes = {os.stat(netns.path(name)).st_ino for name in names}
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in inodes:
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def remove(owner, processes=(), names=None):
+    """Ends and removes all of the run of this owner: an id, or a bare pid. How many processes and
+    namespaces it was."""
+    pid = owner.split(".")[0]
+    if names is None:
+        names = [n for n in netns.names() if n.startswith(f"{run_id.PREFIX}{pid}-")]
+        processes = [p for p, run in run_id.processes().items() if run == owner]
+    processes = sorted({*processes, *inside(names)} - {os.getpid()})
+    left = run_id.kill(processes)
+    if left:
+        raise Failure(f"processes {left} of the run of process {pid} did not end after SIGKILL")
+    for name in names:
+        netns.remove(name)
+    return len(processes), len(names)
+
+
+def cleanup():
+    """Sentences that tell what was removed; Failure if something stays."""
+    runs = {}   # owner's pid: (processes, namespaces)
+    for name in netns.names():
+        owner = NAMESPACE.fullmatch(name)
+        if owner and not run_id.owner_lives(owner.group(1)):
+            runs.setdefault(owner.group(1), ([], []))[1].append(name)
+    for pid, run in run_id.processes().items():
+        if re.fullmatch(r"\d+\.\d+", run) and not run_id.owner_lives(run):
+            runs.setdefault(run.split(".")[0], ([], []))[0].append(pid)
+    said = []
+    for owner, left in runs.items():
+        processes, names = remove(owner, *left)
+        said.append(f"the run of process {owner}, which is gone: {processes} processes ended, "
+                    f"{names} namespaces removed")
+    return said
