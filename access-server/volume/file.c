@@ -98,17 +98,27 @@ void reap(struct volume *v)
 	}
 }
 
+/* Others may have it open, and read what no replica has yet: the lease is given back as to any of them.
+ * Only when the file turns out to be deleted is anything dropped. */
 bool file_give_up_orphan(struct file *f)
 {
 	if (f->handles || f->waiting || f->active)
 		return false;
 	f->gone = true;
-	if (f->lease == LEASE_EXCLUSIVE && f->phase == PHASE_IDLE) {
-		writer_drop(f);
-		lease_none(f);
-	}
+	if (f->lease == LEASE_EXCLUSIVE)
+		give_back(f, LEASE_NONE);
 	file_put_if_unused(f);
 	return true;
+}
+
+/* The catalog has it no more, and nobody here could ask for it. */
+void file_deleted(struct file *f)
+{
+	f->gone = true;
+	if (f->handles)
+		return;
+	writer_drop(f);
+	lease_none(f);
 }
 
 /* --- attributes --- */

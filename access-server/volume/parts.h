@@ -290,6 +290,7 @@ void repair_peer_up(struct volume *v, server_id_t peer);
 void file_destroy(struct file *f);       /* with everything it has; no request may be left */
 void reap(struct volume *v);
 bool file_give_up_orphan(struct file *f); /* false: it is open here */
+void file_deleted(struct file *f); /* a linearizable answer said so; its lease and blocks may be gone after */
 void file_waiting_fail(struct file *f);   /* those with lost handles get -EIO */
 void close_submit(struct file *f, struct vol_req *req);
 void flush_submit(struct file *f, struct vol_req *req);

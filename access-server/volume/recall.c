@@ -106,8 +106,13 @@ static void on_release(struct session_call *c, const struct msg *m)
 		timer_set(f->v, &f->lease_timer, f->v->now + 50 * NSEC_MSEC);
 		return;
 	}
+	if (m->r_status.status == STATUS_STALE)
+		file_deleted(f);
 	if (m->r_status.status != STATUS_OK) {
-		lease_lost(f, "taken by another before it was given back");
+		if (f->lease != LEASE_NONE)
+			lease_lost(f, "taken by another before it was given back");
+		else
+			file_run(f);
 		return;
 	}
 	kept = f->release_to;

@@ -133,8 +133,8 @@ static bool on_refusal(struct block *b, unsigned i, const struct msg_write_reply
 		repair_note_blank(f, b->server[i]);
 		return true;
 	case STATUS_STALE:
-		f->gone = true;
-		return true;
+		file_deleted(f);
+		return f->lease == LEASE_EXCLUSIVE;
 	case STATUS_BAD_PAGE:
 		/* A partial write on top of a rotten page: the replica needs the whole block. */
 		b->want_stale |= (uint8_t)(1u << i);
@@ -199,11 +199,6 @@ void writer_recv(struct volume *v, const struct msg *m)
 		on_durable(b, i, r->durable);
 		pages_told(b, r->durable, r->pages);
 	} else if (!on_refusal(b, i, r)) {
-		return;
-	}
-	if (f->gone && !f->handles) {
-		writer_drop(f);
-		file_put_if_unused(f);
 		return;
 	}
 	if (hopeless(b)) {

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 
 from posix_calls import MIB, Opened, as_user, checked, expect, fails, libc, mode_of, pattern, read, write
 
@@ -204,5 +205,30 @@ def unlink_open_elsewhere(a, b):
         fails(errno.ENOENT, "a rename into it", os.rename, f"{a}/f", "x", dst_dir_fd=fd)
 
 
+def unlink_written_elsewhere(a, b):
+    """Who wrote a file last and closed it keeps nothing back from who has it open when the names go."""
+    data, opened = pattern(8 * MIB), []
+    for how in ("unlink", "rename", "truncate"):
+        write(f"{a}/{how}", b"old")
+        opened.append(os.open(f"{b}/{how}", os.O_RDWR))
+        write(f"{a}/{how}", data)
+        if how == "truncate":
+            os.truncate(f"{a}/{how}", MIB)
+        if how == "rename":
+            write(f"{a}/new", b"new")
+            os.rename(f"{a}/new", f"{a}/{how}")
+        else:
+            os.unlink(f"{a if how == 'unlink' else b}/{how}")
+    time.sleep(2)  # by now every site was asked who has them open
+    for fd, how in zip(opened, ("unlink", "rename", "truncate")):
+        size = MIB if how == "truncate" else len(data)
+        expect(f"links and size after {how}", os.fstat(fd)[3:7:3], (0, size))
+        expect(f"data after {how}", os.pread(fd, len(data), 0), data[:size])
+        os.pwrite(fd, b"more", size)
+        os.fsync(fd)
+        expect(f"size after {how} and a write", os.fstat(fd).st_size, size + 4)
+        os.close(fd)
+
+
 CALLS = [link_flags, link_errors, symlink_limits, names_any_bytes, names_long,
-         unlink_open_elsewhere]
+         unlink_open_elsewhere, unlink_written_elsewhere]

@@ -46,6 +46,8 @@ const struct scenario scenarios[] = {
         {"a15", "open files keep their blocks after unlink", shape_three_sites, scenario_a15},
         {"a15-collect", "a file nobody heard of is not a deleted one", shape_long_sessions,
          scenario_a15_collect},
+        {"a15-records", "nor is what its writer has not sent yet dropped with the last name",
+         shape_three_sites, scenario_a15_records},
         {"b2", "a late copy does not go over a newer write", shape_three_sites, scenario_b2},
         {"p4-prefix", "a block is a prefix of the writes made to it", shape_three_sites,
          scenario_p4_prefix},

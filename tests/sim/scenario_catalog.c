@@ -109,6 +109,39 @@ void scenario_a15(struct cluster *c)
 	stage_end(c);
 }
 
+/* Site 1 wrote and closed it, and has the lease and what no replica has yet, when site 3, which has it
+ * open, takes the last name. Whoever says that it has the file not open still has to give it back. */
+void scenario_a15_records(struct cluster *c)
+{
+	struct client *a, *d;
+	uint64_t value;
+	nsec_t then;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(d, 2) == 0, "open");
+	stage_expect(c, stage_open(a, 2) == 0 && stage_write(a, 2, 0, 4, true) == 0, "write");
+	for (unsigned site = 1; site <= 3; site++)
+		stage_cut(c, cluster_access_id(1), cluster_core_id(site, 0), true);
+	stage_expect(c, stage_write(a, 2, 0, 4, false) == 0, "write what stays in the buffer");
+	stage_expect(c, stage_read(a, 2, 0, 4) == 0, "read it");
+	value = stage_value(a);
+	stage_expect(c, stage_close(a, 2) == 0, "close");
+	stage_expect(c, stage_unlink_file(d, 2) == 0, "unlink");
+	stage_wait(c, 3 * NSEC_SEC);
+	then = c->w.now;
+	for (unsigned site = 1; site <= 3; site++)
+		stage_cut(c, cluster_access_id(1), cluster_core_id(site, 0), false);
+	stage_expect(c, stage_read(d, 2, 0, 4) == 0, "an open file can be read after its unlink");
+	stage_expect(c, stage_value(d) == value, "P3: what was written before it");
+	stage_expect(c, c->w.now < then + NSEC_SEC, "P6: at once");
+	stage_expect(c, stage_write(d, 2, 2, 4, true) == 0, "and written");
+	c->hist.file[2].gone = true;
+	stage_end(c);
+}
+
 void shape_long_sessions(struct shape *s)
 {
 	shape_three_sites(s);

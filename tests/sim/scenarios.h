@@ -57,6 +57,7 @@ void shape_two_full(struct shape *s);
 void shape_all_full(struct shape *s);
 void scenario_p8_full(struct cluster *c);
 void shape_long_sessions(struct shape *s);
+void scenario_a15_records(struct cluster *c);
 void scenario_a15_collect(struct cluster *c);
 void scenario_a13_vote(struct cluster *c);
 void scenario_p5(struct cluster *c);
