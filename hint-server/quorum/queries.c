@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #define ATTR_RESEND (100 * NSEC_MSEC)
+#define ATTR_PAUSE (10 * NSEC_MSEC) /* its release is on the way; else one would ask as fast as it answers */
 #define REPAIR_SCAN_MAX 4096
 
 static bool is_file(const struct msg_r_inode *i)
@@ -97,7 +98,7 @@ static void ask_holder(struct hint *h, struct request *r, const struct sess *hol
 {
 	struct msg m = {.type = MSG_TYPE_holder_attr, .dst = holder->server};
 
-	if (r->attr_id && hint_now(h) < r->attr_resend_at) {
+	if (hint_now(h) < r->attr_resend_at) {
 		hint_wake(h, r->attr_resend_at);
 		return;
 	}
@@ -146,7 +147,8 @@ void query_attr_reply(struct hint *h, const struct msg *m)
 		    h->scratch.m.type != MSG_TYPE_r_inode || h->scratch.m.r_inode.ino != a->ino ||
 		    !catalog_inode(h->catalog, a->ino, &c) || !(s = sess_find(h, c.holder)) ||
 		    s->server != m->src) {
-			r->attr_id = 0; /* the world has changed: again from the start */
+			r->attr_id = 0; /* the world has changed, or will: again from the start */
+			r->attr_resend_at = a->status == STATUS_OK ? 0 : hint_now(h) + ATTR_PAUSE;
 			h->dirty = true;
 			return;
 		}
