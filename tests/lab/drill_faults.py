@@ -264,10 +264,12 @@ def bad_words(t):
             ("loss nagoya-otemachi 101%", ["0% to 100%", "loss LINK"]),
             ("loss nagoya-otemachi 10% up", ["in|out|both"]), ("delay nagoya-otemachi 5", ["unit", "20ms"]),
             ("rate nagoya-otemachi fast", ["Gbit"]), ("route nagoya to tokyo", ["via NEIGHBOUR"]),
-            ("route nagoya to tokyo via sendai", ["sendai", "osaka"]), ("route nagoya to x blackhole", ["site x"]),
+            ("route nagoya to tokyo via sendai", ["sendai", "osaka"]),
+            ("route nagoya to x blackhole", ["site x"]),
             ("loop nagoya okayama to tokyo", ["okayama", "osaka"]), ("router nara down", ["router nara"]),
             ("flap nagoya osaka every 1ms", ["at least 2s"]), ("site osaka down", ["site osaka", "nara"]),
-            ("server nara/core7 kill", ["core7", "core1, core2"]), ("server nara/core1 hurt", ["kill", "pause"])):
+            ("server nara/core7 kill", ["core7", "core1, core2"]),
+            ("server nara/core1 hurt", ["kill", "pause"])):
         says(words, expected, lambda: faults.parse(words, t))
     expect("the help tells all", all(f"\n  {verb} " in "\n" + faults.HELP for verb in faults.FORMS))
     step("senseless faults are refused")

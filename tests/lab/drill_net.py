@@ -79,8 +79,10 @@ def comes_up(name, bindir, root):
 
 class Lab:
     """`lab up` as a process, and commands to it."""
+    started = []
 
     def __init__(self, bindir, directory):
+        self.started.append(self)
         self.directory = directory
         self.process = subprocess.Popen([sys.executable, os.path.join(DRILL, "lab"), "up",
                                          shipped("triangle"), directory, bindir],
@@ -111,7 +113,7 @@ def ends_well(bindir, root):
     for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 1)):
         lab = Lab(bindir, os.path.join(root, "ended"))
         expect("it is the first", lab.do("fault", "router", "gw-nara", "down").startswith("1:"))
-        lab.do("fault", "flap", "gw-hiroshima", "gw-kanazawa", "every", "1s")
+        lab.do("fault", "flap", "gw-hiroshima", "gw-kanazawa", "every", "2s")
         expect("both are listed", lab.do("list").count("\n") == 2)
         expect("it says what exists", "gw-kanazawa" in lab.do("fault", "router", "x", "down", well=1))
         expect("there are numbers", "1, 2" in lab.do("undo", "7", well=1))
@@ -139,7 +141,7 @@ def second_network(bindir, directory):
 def is_cleaned(bindir, root):
     """What kill -9 leaves, cleanup removes, and only that."""
     living, killed = Lab(bindir, os.path.join(root, "living")), Lab(bindir, os.path.join(root, "killed"))
-    killed.do("fault", "flap", "gw-nara", "gw-kanazawa", "every", "1s")
+    killed.do("fault", "flap", "gw-nara", "gw-kanazawa", "every", "2s")
     before = len(living.left())
     killed.end(signal.SIGKILL)
     expect("something is left", len(killed.left()) > 6)
@@ -163,8 +165,14 @@ def test(bindir, root):
     bad_files(root)
     for name in ("triangle", "access8", "national12"):
         comes_up(name, bindir, root)
-    ends_well(bindir, root)
-    is_cleaned(bindir, root)
+    try:
+        ends_well(bindir, root)
+        is_cleaned(bindir, root)
+    finally:
+        for lab in Lab.started:     # what a failure left
+            lab.process.kill()
+            lab.process.wait()
+        cleanup()
 
 
 sys.exit(guard.main(test))
