@@ -35,18 +35,24 @@ void lease_maybe_free(struct hint *h, struct ilease *il)
 	mem_free(il);
 }
 
+static void recall_end(struct hint *h, struct hold *d)
+{
+	if (!d->recall)
+		return;
+	DL_DELETE2(h->recalled, d, r_prev, r_next);
+	d->sess->n_recalled--;
+	d->recall = 0;
+	h->dirty = true;
+}
+
 static void hold_drop(struct hint *h, struct hold *d)
 {
 	struct sess *s = d->sess;
 
+	recall_end(h, d);
 	DL_DELETE(d->il->holds, d);
 	DL_DELETE2(s->holds, d, s_prev, s_next);
 	s->n_holds--;
-	if (d->recall) {
-		DL_DELETE2(h->recalled, d, r_prev, r_next);
-		s->n_recalled--;
-		h->dirty = true;
-	}
 	mem_free(d);
 }
 
@@ -117,8 +123,14 @@ bool lease_grant(struct hint *h, struct sess *s, uint64_t ino, unsigned what)
 	for (unsigned w = RECALL_META; w <= RECALL_DATA; w <<= 1) {
 		struct hold *d;
 
-		if (!(what & w) || hold_find(il, s, w))
+		if (!(what & w))
 			continue;
+		d = hold_find(il, s, w);
+		if (d) {
+			/* The answer to an older recall will not be about this grant. */
+			recall_end(h, d);
+			continue;
+		}
 		d = mem_new(sizeof(*d));
 		d->sess = s;
 		d->il = il;

@@ -49,6 +49,8 @@ const struct scenario scenarios[] = {
         {"a15-records", "nor is what its writer has not sent yet dropped with the last name",
          shape_three_sites, scenario_a15_records},
         {"b2", "a late copy does not go over a newer write", shape_three_sites, scenario_b2},
+        {"p3-regrant", "what is granted again is not taken back by the answer to an older recall",
+         shape_three_sites, scenario_p3_regrant},
         {"p4-prefix", "a block is a prefix of the writes made to it", shape_three_sites,
          scenario_p4_prefix},
         {"p4-size", "a size told elsewhere outlives its writer", shape_three_sites, scenario_p4_size},

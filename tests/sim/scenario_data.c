@@ -251,6 +251,33 @@ void scenario_p7_refused(struct cluster *c)
 
 /* A write makes the file longer and reaches nobody. B asks for the size, then the writer dies: what B
  * was told, if anything, must still be so. */
+/* B reads, so attributes are taken back from A; before A's answer comes, A asks and is granted them again. That
+ * answer, to what was recalled, must not count for what was granted since: when B writes, A would go
+ * on believing the old size. The same for a shared lease on data. */
+void scenario_p3_regrant(struct cluster *c)
+{
+	struct stage_rule *acks;
+	struct client *a, *b;
+
+	if (!stage_begin(c, 1, &a, 2, &b))
+		return;
+	stage_expect(c, stage_write(a, 1, 0, 4, true) == 0, "A writes");
+	stage_begin_stat(a, 1);
+	stage_expect(c, stage_finish(a, STAGE_OP_MAX) == 0, "A asks for its size");
+	acks = stage_delay(c, MSG_TYPE_recall_ack, cluster_access_id(1), 0, 60 * NSEC_MSEC);
+	stage_expect(c, stage_read(b, 1, 0, 4) == 0, "B reads");
+	stage_begin_stat(a, 1);
+	stage_expect(c, stage_finish(a, STAGE_OP_MAX) == 0, "A asks again");
+	stage_wait(c, 100 * NSEC_MSEC);
+	stage_expect(c, acks->hits > 0, "A's answer to the recall is late");
+	stage_lift(c);
+	stage_expect(c, stage_write(b, 1, 4, 4, false) == 0, "B writes");
+	stage_begin_stat(a, 1);
+	stage_expect(c, stage_finish(a, STAGE_OP_MAX) == 0, "A asks for the new size");
+	stage_expect(c, stage_read(a, 1, 4, 4) == 0, "A reads");
+	stage_end(c);
+}
+
 void scenario_p4_size(struct cluster *c)
 {
 	struct client *a, *b;
