@@ -151,7 +151,7 @@ static bool take_record(struct replay *r, struct footprint **lost, unsigned *los
 		good = record_take_footprint(&c, &(*lost)[i]);
 	for (unsigned i = 0; i < r->head.ops_n && good; i++) {
 		good = record_take_change(&c, &changes[i]);
-		pages += journal_pages(&changes[i]);
+		pages += good ? journal_pages(&changes[i]) : 0;
 	}
 	good = good && cursor_done(&c) && pages == r->head.data_pages;
 	if (!good) {

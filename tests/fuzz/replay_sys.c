@@ -1,5 +1,6 @@
-/* Runs a fuzz target over every file of a directory and over mutations of them. The same seed makes
- * the same inputs: a failure comes back. */
+/* Runs a fuzz target over every file of a directory, then over mutations of them for some seconds. The same
+ * seed makes the same inputs in the same order: a failure comes back, if sooner or later. */
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
 #include "tests/fuzz/fuzz.h"
@@ -122,17 +123,18 @@ static size_t mutate_once(uint8_t *p, size_t len)
 int main(int argc, char **argv)
 {
 	static uint8_t buf[INPUT_BYTES_MAX];
-	unsigned long runs = argc > 2 ? strtoul(argv[2], NULL, 10) : 20000;
+	nsec_t until = argc > 2 ? (nsec_t)strtol(argv[2], NULL, 10) * NSEC_SEC : NSEC_SEC;
+	unsigned long runs = 0;
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: %s CORPUS-DIRECTORY [MUTATIONS]\n", argv[0]);
+		fprintf(stderr, "usage: %s CORPUS-DIRECTORY [SECONDS]\n", argv[0]);
 		return 2;
 	}
 	load_all(argv[1]);
 	random_seed(&rnd, 1);
 	for (unsigned i = 0; i < files; i++)
 		LLVMFuzzerTestOneInput(corpus[i].p, corpus[i].len);
-	for (unsigned long i = 0; i < runs; i++) {
+	for (until += clock_boottime(); clock_boottime() < until; runs++) {
 		const struct input *from = &corpus[below(files)];
 		size_t len = from->len;
 		uint8_t *exact;

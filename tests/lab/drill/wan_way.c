@@ -63,7 +63,8 @@ static void damage(struct way *w, struct way_packet *p)
 
 	if (p->len <= from)
 		return;
-	p->bytes[from + random_below(&w->random, p->len - from)] ^= 1u << random_below(&w->random, 8);
+	p->bytes[from + random_below(&w->random, p->len - from)] ^=
+	        (uint8_t)(1u << random_below(&w->random, 8));
 	w->count.corrupted++;
 }
 
