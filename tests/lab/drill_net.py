@@ -77,6 +77,36 @@ def comes_up(name, bindir, root):
     step(f"{name}: {len(t.sites)} sites reach one another")
 
 
+def forwarder(bindir, root):
+    """distcloud-wan refuses senseless commands and goes on; its end does not go unnoticed."""
+    n = net.Network(topology.load(shipped("triangle")), os.path.join(root, "forwarder"), bindir)
+    link, here = "gw-nara-gw-hiroshima", netns.path(n.namespace("nara"))
+    n.up()
+    try:
+        n.wait_converged(20)
+        for command, words in (
+                ("flood", ["link, set, cut"]), ("set", ["set"]), ("w " * 20, ["more than 16"]),
+                ("x" * 5000, ["no such command"]), ("cut a-b", ["no link a-b"]),
+                (f"set {link} 2 loss=1", ["direction 2"]), (f"set {link} 0 loss=1000001", ["bounds"]),
+                (f"set {link} 0 loss=", ["bounds"]), (f"set {link} 0 loss=-1", ["bounds"]),
+                (f"set {link} 0 delay_ns=99999999999999999999", ["bounds"]),
+                (f"set {link} 0 speed=1", ["speed=1"]), (f"link {link} {here} x {here} y", ["already"]),
+                (f"link q /none x {here} y", ["/none", "No such file"]),
+                (f"link q {here} x {here} uplink", ["uplink"]),
+                (f"link q {here} x {here} {'y' * 16}", ["too long"])):
+            says(command, words, lambda: n.wan.ask(command))
+        expect("a refused link leaves no device",
+               subprocess.run(n.command("nara", ["ip", "link", "show", "x"]),
+                              capture_output=True).returncode != 0)
+        expect("it goes on", n.ping("nara", "hiroshima") and not n.broken())
+        os.kill(n.wan.process.pid, signal.SIGKILL)
+        wait_for("its end to be noticed", n.broken, 5)
+        says("commands to a dead one", ["distcloud-wan does not answer"], lambda: n.wan.ask("show"))
+    finally:
+        says("the network's end", ["distcloud-wan ended with -9"], n.down)
+    step("the forwarder refuses what is senseless")
+
+
 class Lab:
     """`lab up` as a process, and commands to it."""
     started = []
@@ -165,6 +195,7 @@ def test(bindir, root):
     bad_files(root)
     for name in ("triangle", "access8", "national12"):
         comes_up(name, bindir, root)
+    forwarder(bindir, root)
     try:
         ends_well(bindir, root)
         is_cleaned(bindir, root)

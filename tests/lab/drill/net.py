@@ -208,7 +208,7 @@ class Network:
             for process in self.birds.values():
                 process.poll()      # no zombies
             self.birds = {}
-            self.wan.stop()
+            failed += filter(None, [self.wan.stop()])
             here = netns.names()
             for where in self.places():
                 if self.namespace(where) in here:

@@ -43,10 +43,16 @@ class Wan:
         return True
 
     def stop(self):
-        if self.process:
-            self.process.stdin.close()
-            self.process.wait()
-            self.process = None
+        """None, or a sentence if it did not end well."""
+        if not self.process:
+            return None
+        self.process.stdin.close()
+        code, self.process = self.process.wait(), None
+        return f"distcloud-wan ended with {code}. {self.last_words()}".strip() if code else None
+
+    def last_words(self):
+        with open(os.path.join(self.rundir, LOG)) as f:
+            return f.read()
 
     def ask(self, command):
         """The answer, without its "ok"; Failure if it is an error."""
@@ -58,8 +64,8 @@ class Wan:
                 s.send(command.encode())
                 answer = s.recv(ANSWER_MAX).decode()
         except OSError as e:
-            with open(os.path.join(self.rundir, LOG)) as f:
-                raise Failure(f"distcloud-wan does not answer: {e.strerror}. {f.read()}".strip()) from None
+            raise Failure(f"distcloud-wan does not answer: {e.strerror}. {self.last_words()}".strip()) \
+                from None
         finally:
             os.close(directory)
         if not answer.startswith("ok"):

@@ -29,6 +29,9 @@ struct wan_place {
 MUST_CHECK int wan_link_open(struct wan_link *l, const char *name, const struct wan_place place[2],
                              uint64_t *held, char *why, size_t why_len);
 
+/* Removes the devices, and what was on its way. */
+void wan_link_close(struct wan_link *l);
+
 /* Tells the kernel what the conditions of the ways need of it; after each change of them. */
 void wan_link_adapt(struct wan_link *l);
 

@@ -69,6 +69,14 @@ int wan_link_open(struct wan_link *l, const char *name, const struct wan_place p
 	return 0;
 }
 
+void wan_link_close(struct wan_link *l)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		way_clear(&l->end[i].out);
+		close(l->end[i].fd);
+	}
+}
+
 void wan_link_adapt(struct wan_link *l)
 {
 	for (unsigned i = 0; i < 2; i++) {

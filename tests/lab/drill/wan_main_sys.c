@@ -152,6 +152,9 @@ int main(int argc, char **argv)
 		return die("epoll");
 	int rc = run(wan, epoll);
 	unlink(argv[1]);
+	for (unsigned i = 0; i < wan->n; i++)
+		wan_link_close(&wan->link[i]);
+	CHECK(wan->held == 0);
 	mem_free(wan);
 	return rc;
 }
