@@ -32,6 +32,7 @@ tsan: deps
 # time: what times something or wants all cores says so to ctest.
 test: build asan tsan
 	@ctest --test-dir $(ASAN) -j 2 -L 'unit|fuzz|sim' -E planted_bugs --output-on-failure
+	@$(SUDO) ctest --test-dir $(ASAN) -j 2 -L hostile --output-on-failure
 	@$(SUDO) ctest --test-dir $(TSAN) -j 2 -L thread --output-on-failure
 	@$(SUDO) ctest --test-dir $(BUILD) -j 2 --output-on-failure
 

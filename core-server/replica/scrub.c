@@ -186,6 +186,7 @@ void scrub_note_deleted(struct replica *r, file_id_t file)
 
 unsigned replica_get_bad(const struct replica *r, struct replica_bad *out, unsigned max)
 {
-	memcpy(out, r->scrub.bad, MIN(max, r->scrub.n_bad) * sizeof(*out));
+	for (unsigned i = 0; i < MIN(max, r->scrub.n_bad); i++)
+		out[i] = r->scrub.bad[i];
 	return r->scrub.n_bad;
 }

@@ -123,7 +123,8 @@ static void apply_last(struct replay *r)
 			apply_change(s, c, r->buf, pages);
 		else
 			apply_damage(s, &j->last[i]);
-		pages += (size_t)journal_pages(c) * PAGE_BYTES;
+		if (pages)
+			pages += (size_t)journal_pages(c) * PAGE_BYTES;
 	}
 	j->seq = r->last.seq;
 	j->head = r->last.off + r->last.head_bytes + r->last.data_pages * PAGE_BYTES;
