@@ -347,7 +347,7 @@ static void check_large(struct replay *r)
 {
 	while (r->check_change < r->changes_n) {
 		const struct change *c = &r->changes[r->check_change];
-		const struct run *run = &c->runs[r->check_run];
+		const struct run *run;
 		uint32_t n;
 
 		if (r->check_run >= c->runs_n) {
@@ -355,6 +355,7 @@ static void check_large(struct replay *r)
 			r->check_run = r->check_page = r->check_sum = 0;
 			continue;
 		}
+		run = &c->runs[r->check_run];
 		if (run->kind != RUN_EXTENT || r->check_page >= run->pages) {
 			r->check_sum += run->kind == RUN_JOURNAL || run->kind == RUN_LOST ? run->pages : 0;
 			r->check_run++;
@@ -392,7 +393,8 @@ static void verify_last(struct replay *r)
 			end_walk(r, false);
 			return;
 		}
-		pages += (size_t)journal_pages(&r->changes[i]) * PAGE_BYTES;
+		if (pages)
+			pages += (size_t)journal_pages(&r->changes[i]) * PAGE_BYTES;
 	}
 	r->win_len = 0;
 	r->win_data = true;
