@@ -270,10 +270,11 @@ static void greet(struct conn *c, enum msg_type type)
 /* A pong repeats the ping's id: the time it was sent. */
 static void take_pong(struct conn *c, uint64_t id)
 {
-	nsec_t rtt = clock_boottime() - (nsec_t)id;
+	uint64_t age = (uint64_t)clock_boottime() - id; /* of what the peer says: any number */
 	struct peer *p = peer_find(c->net, c->peer);
+	nsec_t rtt = (nsec_t)age;
 
-	if (!p || rtt <= 0 || rtt > 60 * NSEC_SEC)
+	if (!p || age == 0 || age > (uint64_t)(60 * NSEC_SEC))
 		return;
 	p->rtt = p->rtt ? p->rtt + (rtt - p->rtt) / (1 << RTT_SHIFT) : rtt;
 }
