@@ -11,7 +11,7 @@ import sys
 import time
 
 from cluster import wait_for
-from drill import bird, faults, guard, net, run_id, topology
+from drill import bird, faults, guard, ledger, net, run_id, topology
 from drill.guard import expect, says, step
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -162,10 +162,10 @@ def forced(n):
         with broken(n, "route osaka to tokyo blackhole"):
             expect(f"into nowhere: {way(n)}", way(n) == ["nagoya", "osaka", "unreachable"])
             expect("no answer", not works(n))
-        with broken(n, "interface nagoya osaka down"):
-            pass
+        with broken(n, "interface nagoya osaka,otemachi down"):
+            pass    # which come up one after the other, that of the route last
         expect(f"the route is there again after its interface was down: {way(n)}", way(n) == DETOUR)
-    expect(f"BGP's way again: {way(n)}", way(n) == DIRECT and works(n))
+    wait_for("BGP's way again", lambda: works(n, DIRECT), 15)
     with broken(n, "loop osaka nagoya to tokyo"):
         expect(f"a loop: {way(n)}", way(n) == ["nagoya", "osaka", "loop"] and not works(n))
     with broken(n, "route otemachi to tokyo via sendai"):
@@ -275,6 +275,22 @@ def bad_words(t):
     step("senseless faults are refused")
 
 
+def added(path):
+    """A fault that another part of the lab adds; what it breaks is outside of the network."""
+    def enforce(_network, _cluster, _key, _old, new):
+        with open(path, "w") as f:
+            f.write(new)
+    ledger.register("file", ledger.Kind(lambda _n, _k: "whole", enforce, lasting=True))
+
+    def parse_file(words):
+        if words != ["torn"]:
+            raise ValueError
+        return lambda _topology: [(("file",), "torn")]
+    faults.register("file", "file torn  the file of this test", parse_file)
+    says("words that do not fit", ["file torn"], lambda: faults.parse("file eaten"))
+    return faults.parse("file torn")
+
+
 def test(bindir, root):
     path = os.path.join(root, "two.conf")
     with open(path, "w") as f:
@@ -292,6 +308,12 @@ def test(bindir, root):
         for check in (forced, detours, flaps, routers, sites):
             check(n)
         n.wait_converged(20)
+        path = os.path.join(root, "file")
+        added(path).apply(n)
+        with open(path) as f:
+            expect("it is torn", f.read() == "torn")
+    with open(path) as f:
+        expect("the network's end has mended it", f.read() == "whole")
 
 
 sys.exit(guard.main(test))

@@ -32,10 +32,10 @@ def in_router(network, router, *words, missing_is_fine=False):
 def set_interface(network, _cluster, key, _old, new):
     _, router, device = key
     in_router(network, router, "link", "set", device, new)
-    if new == "up":     # the kernel has dropped the forced routes with the interface
+    if new == "up":     # the kernel has dropped the forced routes over it
         for site in network.topology.sites:
             forced = network.faults.now("route", router, site)
-            if forced:
+            if device == f"to-{forced}":
                 set_route(network, None, ("route", router, site), None, forced)
 
 
