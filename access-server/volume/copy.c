@@ -55,6 +55,7 @@ void copy_free(struct copy *c)
 	iobuf_put(c->data);
 	mem_free(c->page);
 	mem_free(c->fits);
+	repair_copy_ended(c->f->v);
 	mem_free(c);
 }
 

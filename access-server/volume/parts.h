@@ -276,6 +276,7 @@ void recovery_refuse(struct file *f, uint64_t no);
 void recovery_write(struct file *f); /* zeroes what recovery must, once the lease is served */
 void repair_kick(struct file *f, nsec_t after);
 void repair_stop(struct file *f);
+void repair_copy_ended(struct volume *v); /* another may begin */
 void repair_poll_start(struct volume *v);
 void repair_note_blank(struct file *f, server_id_t server);
 void repair_note_bad(struct file *f, uint64_t no, server_id_t server, uint32_t page); /* PAGE_UNKNOWN */

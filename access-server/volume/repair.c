@@ -25,6 +25,8 @@ struct listed {
 
 struct repair {
 	struct file *f;
+	struct repair *prev, *next; /* of volume.copy_queue, while it waits there */
+	bool queued;
 	struct copy *copies;
 	unsigned n;
 	unsigned shift;          /* which clean replica to copy from: the next after each failure */
@@ -42,6 +44,7 @@ struct repair {
 };
 
 static void repair_run(struct file *f);
+static bool may_run(struct file *f);
 
 static void on_repair_timer(struct volume *v UNUSED, struct vol_timer *t)
 {
@@ -74,6 +77,35 @@ static void prove_end(struct repair *r)
 	r->server = 0;
 }
 
+/* --- files whose copies wait for others to end: first come, first served --- */
+
+static void queue_join(struct repair *r)
+{
+	if (r->queued)
+		return;
+	r->queued = true;
+	DL_APPEND(r->f->v->copy_queue, r);
+}
+
+static void queue_leave(struct repair *r)
+{
+	if (r->queued)
+		DL_DELETE(r->f->v->copy_queue, r);
+	r->queued = false;
+}
+
+void repair_copy_ended(struct volume *v)
+{
+	struct repair *r;
+	bool runs = false;
+
+	while (!runs && (r = v->copy_queue)) {
+		queue_leave(r);
+		runs = may_run(r->f);
+		repair_kick(r->f, 0);
+	}
+}
+
 void repair_stop(struct file *f)
 {
 	struct repair *r = f->repair;
@@ -82,6 +114,7 @@ void repair_stop(struct file *f)
 	if (!r)
 		return;
 	f->repair = NULL;
+	queue_leave(r);
 	prove_end(r);
 	while (r->copies) {
 		struct copy *c = r->copies;
@@ -215,6 +248,8 @@ static bool copy_some(struct repair *r)
 			break;
 		from = run.first + 1;
 	}
+	if (r->n == 0 && f->v->copies >= COPIES_VOLUME)
+		queue_join(r);
 	return r->n > 0;
 }
 
@@ -505,7 +540,7 @@ static void repair_run(struct file *f)
 		prove_some(r);
 	if (f->repair != r || !may_run(f))
 		return;
-	if (copy_some(r) || r->server) {
+	if (copy_some(r) || r->server || r->queued) {
 		repair_kick(f, LOOK_AGAIN);
 		return;
 	}

@@ -344,6 +344,7 @@ struct volume {
 	} bad_told[BAD_TOLD_MAX];
 	unsigned bad_tolds;
 	unsigned copies;            /* block copies under way */
+	struct repair *copy_queue;  /* files with blocks to copy, when there are as many as may be */
 };
 
 /* Reads the clock: the session is good now (or the planted bug says so). */

@@ -7,7 +7,7 @@
 
 struct world;
 
-#define FILES_MAX 8
+#define FILES_MAX 32
 #define FILE_BLOCK_SHIFT 16u
 #define FILE_BYTES (3u << FILE_BLOCK_SHIFT) /* clients stay below */
 

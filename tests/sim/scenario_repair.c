@@ -30,6 +30,30 @@ void scenario_b2(struct cluster *c)
 	stage_end(c);
 }
 
+/* Site 3 missed the writes of many small files. Copies follow one another as fast as they end: nobody waits
+ * for a look at the clock while others could be copied. */
+void scenario_p8_repair_many(struct cluster *c)
+{
+	struct client *a;
+	struct vol_stats s;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), true);
+	for (unsigned n = 0; n < 24; n++)
+		stage_expect(c, stage_make(a) == 0 && stage_write(a, c->hist.files - 1, 0, 1, true) == 0,
+		             "a file");
+	stage_wait(c, 3 * NSEC_SEC);
+	vol_get_stats(cluster_find(c, cluster_access_id(1))->volume, &s);
+	stage_expect(c, s.stale_blocks >= 24, "site 3 lags");
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), false);
+	stage_wait(c, 3 * NSEC_SEC);
+	vol_get_stats(cluster_find(c, cluster_access_id(1))->volume, &s);
+	stage_expect(c, s.stale_blocks == 0, "all of it was repaired");
+	stage_end(c);
+}
+
 static void rot_everywhere(struct cluster *c, uint32_t unit)
 {
 	for (unsigned s = 1; s <= 3; s++)
