@@ -1,8 +1,8 @@
 /* Wiring: what the network brings goes to the session or the volume, both get their ticks before the
  * loop sleeps, and the volume's wishes about the kernel's caches go to the mount. */
 #include "access-server/access.h"
+#include "access-server/memory_sys.h"
 
-#include <malloc.h>
 #include <stdio.h>
 
 #include "common/base/log.h"
@@ -177,6 +177,7 @@ nsec_t access_tick(struct server *s, nsec_t now)
 		due = MIN(due, obey_fence(a, now));
 		due = MIN(due, a->fs ? fs_watch(a->fs, now) : NSEC_NEVER);
 		due = MIN(due, vol_tick(a->volume, now));
+		due = MIN(due, memory_watch(now));
 		connect_map(a);
 	}
 	access_stop_step(a, now);
@@ -207,20 +208,12 @@ static int start_mount(struct access *a, char *why, size_t why_size)
 	return rc;
 }
 
-/* Data blocks of a megabyte come and go: kept in the heap, their pages need not be zeroed by the
- * kernel each time. */
-static void tune_heap(void)
-{
-	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	mallopt(M_TRIM_THRESHOLD, 256 << 20);
-}
-
 int access_start(struct server *s, char *why, size_t why_size)
 {
 	struct access *a = (struct access *)s;
 	int rc;
 
-	tune_heap();
+	memory_divide(&s->config);
 	rc = server_start_net(s, why, why_size);
 	if (rc < 0)
 		return rc;

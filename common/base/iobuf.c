@@ -9,6 +9,7 @@
 #define CLASS_MIN_SHIFT 12
 #define CLASSES 10
 #define CLASS_KEEP 32
+#define CLASS_KEEP_BYTES (1u << 20) /* but two of each: they count for no budget, and every thread has some */
 
 static uint64_t budget = (uint64_t)512 << 20;
 static uint64_t used;
@@ -28,6 +29,11 @@ static unsigned class_of(uint32_t size)
 	while (c < CLASSES && ((uint32_t)1 << (c + CLASS_MIN_SHIFT)) < size)
 		c++;
 	return c;
+}
+
+static unsigned class_keep(unsigned c)
+{
+	return MIN(CLASS_KEEP, MAX(2, CLASS_KEEP_BYTES >> (c + CLASS_MIN_SHIFT)));
 }
 
 static struct iobuf *allocate(uint32_t size)
@@ -82,7 +88,7 @@ void iobuf_put(struct iobuf *b)
 		return;
 	__atomic_sub_fetch(&used, b->size, __ATOMIC_RELAXED);
 	c = class_of(b->size);
-	if (c < CLASSES && free_lists[c].n < CLASS_KEEP) {
+	if (c < CLASSES && free_lists[c].n < class_keep(c)) {
 		free_lists[c].item[free_lists[c].n++] = b;
 		return;
 	}

@@ -1,6 +1,8 @@
 /* What must hold between the keys of a configuration, and what follows from them. */
 #include "common/config/parser.h"
 
+#define MEMORY_LEAST ((uint64_t)128 << 20)
+
 static uint16_t site_of_address(const struct config *c, const char *addr)
 {
 	char host[ADDR_TEXT_MAX];
@@ -71,6 +73,18 @@ static int check_times(struct parser *p)
 	return 1;
 }
 
+static int check_memory(struct parser *p)
+{
+	uint64_t memory = p->c->memory ? p->c->memory : CONFIG_MEMORY_DEFAULT;
+
+	if (memory < MEMORY_LEAST)
+		return config_wrong(p, "memory is too little for an access server: use 128MiB or more");
+	if (p->c->buffer > memory / 2)
+		return config_wrong(p, "buffer may be half of memory at most (memory is %" PRIu64 "MiB): raise "
+		                    "memory, or lower buffer", memory >> 20);
+	return 1;
+}
+
 static int check_server(struct parser *p)
 {
 	struct config *c = p->c;
@@ -98,6 +112,8 @@ static int check_server(struct parser *p)
 		                    c->id);
 	if (c->kind == SERVER_ACCESS && c->mount[0] == '\0')
 		return config_wrong(p, "an access server needs mount");
+	if (c->kind == SERVER_ACCESS && !check_memory(p))
+		return 0;
 	return c->kind == SERVER_HINT ? check_times(p) : 1;
 }
 

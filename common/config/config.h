@@ -21,9 +21,9 @@
  *   capacity = 16GiB     core: most it stores; default: what the file system gives
  *   journal = 256MiB     core
  *   cache = 128MiB       core: pages waiting for a checkpoint
- *   memory = 512MiB      all: budget of bulk buffers
+ *   memory = 512MiB      access: limit of the whole process; core, hint: budget of bulk buffers
  *   mount = /datastore   access
- *   buffer = 256MiB      access: write buffer
+ *   buffer = 256MiB      access: write buffer, at most half of memory, which is the default
  *   block = 4MiB         access: block size of new files
  *   stale_after = 1s     access: a replica silent for so long is left behind
  *   on_fence = wait      access: wait, error, or wait:30s
@@ -39,6 +39,7 @@
 
 #define CONFIG_HINTS_MAX 15
 #define CONFIG_PATH_MAX 1024
+#define CONFIG_MEMORY_DEFAULT ((uint64_t)512 << 20)
 
 struct config_hint {
 	server_id_t id;

@@ -98,6 +98,13 @@ Test(config, names_every_mistake)
 		 "x.conf: id 18 belongs to [hint 18]: use another one"},
 		{"[server]\nid = 18\nkind = hint\nlisten = 127.1.0.8:7200\ndirectory = /x\nshared = 300ms\n",
 		 "x.conf: shared is too short: use 500ms or more"},
+		{"[server]\nid = 19\nkind = access\nlisten = 127.1.0.9:1\ndirectory = /x\n"
+		 "mount = /m\nbuffer = 300MiB\n",
+		 "x.conf: buffer may be half of memory at most (memory is 512MiB): raise memory, or lower "
+		 "buffer"},
+		{"[server]\nid = 19\nkind = access\nlisten = 127.1.0.9:1\ndirectory = /x\n"
+		 "mount = /m\nmemory = 64MiB\n",
+		 "x.conf: memory is too little for an access server: use 128MiB or more"},
 		{"[hint 19]\naddress = 127.1.0.8:7200\n", "x.conf: hints 18 and 19 have the same address"},
 	};
 
