@@ -211,6 +211,12 @@ static void on_again(struct lock_op *op)
 		timer_set(op->v, &op->timer, op->v->now + RETRY);
 }
 
+/* What is short is not the space that ENOSPC speaks of. */
+static int lock_errno(unsigned status)
+{
+	return status == STATUS_NO_SPACE ? -ENOLCK : vol_status_errno(status);
+}
+
 static void on_getlk(struct lock_op *op, const struct msg *m)
 {
 	const struct msg_r_lock *r = &m->r_lock;
@@ -237,7 +243,7 @@ static void answered(struct lock_op *op, const struct msg *m)
 	else if (m->r_status.status == STATUS_AGAIN)
 		on_again(op);
 	else
-		op_end(op, op->interrupted ? -EINTR : vol_status_errno(m->r_status.status));
+		op_end(op, op->interrupted ? -EINTR : lock_errno(m->r_status.status));
 }
 
 static void on_reply(struct session_call *call, const struct msg *m)

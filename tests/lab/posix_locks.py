@@ -86,4 +86,16 @@ def locks_flock(a, b):
     os.close(fa)
 
 
-CALLS = [locks_posix, locks_ofd, locks_flock]
+def locks_many(a, b):
+    """There may be 1,024 on a file, of all sites together."""
+    write(f"{a}/f", b"")
+    with Opened(f"{a}/f", os.O_RDWR) as here, Opened(f"{b}/f", os.O_RDWR) as there:
+        for n in range(1024):
+            lock_range(here if n % 2 else there, fcntl.LOCK_EX, 10 * n, 5)
+        fails(errno.ENOLCK, "one lock more", lock_range, here, fcntl.LOCK_EX, 20000, 1)
+        fails(errno.ENOLCK, "a lock made two", lock_range, there, fcntl.LOCK_UN, 2, 1)
+        lock_range(there, fcntl.LOCK_UN, 0, 5)
+        lock_range(here, fcntl.LOCK_EX, 20000, 1)
+
+
+CALLS = [locks_posix, locks_ofd, locks_flock, locks_many]
