@@ -93,8 +93,8 @@ def locks_many(a, b):
         for n in range(1024):
             lock_range(here if n % 2 else there, fcntl.LOCK_EX, 10 * n, 5)
         fails(errno.ENOLCK, "one lock more", lock_range, here, fcntl.LOCK_EX, 20000, 1)
-        fails(errno.ENOLCK, "a lock made two", lock_range, there, fcntl.LOCK_UN, 2, 1)
-        lock_range(there, fcntl.LOCK_UN, 0, 5)
+        fails(errno.ENOLCK, "a lock made two", fcntl.lockf, there, fcntl.LOCK_UN, 1, 2)
+        fcntl.lockf(there, fcntl.LOCK_UN, 5, 0)
         lock_range(here, fcntl.LOCK_EX, 20000, 1)
 
 
