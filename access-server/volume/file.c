@@ -146,6 +146,19 @@ void file_set_placement(struct file *f)
 		file_set_map(f, maps_get(f->v, f->attr.map));
 }
 
+/* What a file is and the size of its blocks are for ever, and blocks are held by them. */
+static bool same_kind(const struct file *f, const struct msg_r_inode *r)
+{
+	if (f->attr.mode == 0)
+		return true;
+	if (((f->attr.mode ^ r->mode) & 0170000) == 0 && f->attr.block_shift == r->block_shift)
+		return true;
+	vol_log(f->v, "volume.answer",
+		"file=%" PRIu64 " mode=%o shift=%u: the catalog now says mode=%o shift=%u, ignored",
+		f->ino, f->attr.mode, f->attr.block_shift, r->mode, r->block_shift);
+	return false;
+}
+
 /* `change`: the answer to a change of our own, which no lease of ours keeps away. */
 static struct file *take(struct volume *v, const struct msg_r_inode *r, bool late, bool change)
 {
@@ -155,6 +168,8 @@ static struct file *take(struct volume *v, const struct msg_r_inode *r, bool lat
 	/* An older answer that was overtaken, by a change or by the one that brought the lease: what
 	 * we have is newer, nobody changes it without recalling the lease. */
 	if (f->meta && (late || (!change && !r->meta && leases)))
+		return f;
+	if (!same_kind(f, r))
 		return f;
 	f->attr = *r;
 	f->have_attr = true;
