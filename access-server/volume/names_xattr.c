@@ -7,10 +7,19 @@
 #define OP_XATTR_REMOVE 4
 #define OP_XATTR_BOTH (OP_XATTR_CREATE | OP_XATTR_REPLACE) /* as XATTR_* of setxattr(2) */
 
-/* POSIX ACLs and NFSv4 ACLs would have to be obeyed, not only kept. */
+/* The namespaces of xattr(7) without "system.": ACLs would have to be obeyed, not only kept. The
+ * kernel has checked who may use which. */
 static bool supported(struct span name)
 {
-	return name.len < 7 || memcmp(name.p, "system.", 7) != 0;
+	static const char *const namespaces[] = {"user.", "trusted.", "security."};
+
+	for (unsigned i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
+		size_t len = strlen(namespaces[i]);
+
+		if (name.len > len && memcmp(name.p, namespaces[i], len) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void on_bytes(struct name_op *op, const struct msg *m, enum item_kind kind)

@@ -12,7 +12,9 @@ import sys
 import traceback
 
 import posix_attributes
+import posix_attributes_times
 import posix_data
+import posix_data_limits
 import posix_holes
 import posix_locks
 import posix_names
@@ -22,11 +24,12 @@ import posix_names_modes
 import posix_names_rename
 import posix_names_special
 import posix_open
+import posix_xattrs
 from cluster import Cluster, Failure, main_guard
 
-MODULES = [posix_open, posix_data, posix_names, posix_names_rename, posix_names_links,
-           posix_names_dirs, posix_names_special, posix_names_modes, posix_attributes, posix_locks,
-           posix_holes]
+MODULES = [posix_open, posix_data, posix_data_limits, posix_names, posix_names_rename,
+           posix_names_links, posix_names_dirs, posix_names_special, posix_names_modes, posix_attributes,
+           posix_attributes_times, posix_xattrs, posix_locks, posix_holes]
 
 
 def test(cluster):

@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import struct
+import traceback
 
 from cluster import Failure
 
@@ -89,7 +90,8 @@ def as_user(uid, gid, groups, call, *args, **more):
             call(*args, **more)
         except OSError as e:
             code = e.errno
-        except BaseException:
+        except BaseException:  # said here, since only a number reaches the parent
+            traceback.print_exc()
             code = 255
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
