@@ -108,6 +108,7 @@ static int on_install(void *ctx, uint64_t index, uint64_t term)
 		catalog_abort(h->catalog);
 	h->in_batch = false;
 	h->batch_entries = 0;
+	h->batch_bytes = h->committing_bytes = 0; /* or nothing is applied for ever: batch_closed() */
 	rc = image_import(im, h->kv);
 	if (rc == 0)
 		rc = catalog_reload(h->catalog);

@@ -67,8 +67,13 @@ class Writer:
         self.path, self.content, self.acked = path, bytearray(), 0
 
     def write(self, mib):
-        """Appends and syncs every 4 MiB; MiB written before ENOSPC, which only write() may give."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT)
+        """Appends and syncs every 4 MiB; MiB written before ENOSPC, which only open() and write() may give."""
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:  # of a name: no room in the catalog
+                raise Failure(f"open of {self.path}: {e}") from None
+            return 0
         done = 0
         for done in range(mib):
             data = os.urandom(MIB)
@@ -255,7 +260,8 @@ def all_voters(lab):
         lab.disk[voter].fill()
     if (taken := grow_catalog(lab, 64)) == 64:
         raise Failure("64 MiB of attributes were taken though no voter's file system has space")
-    wait_for("status to name the full voters", lambda: full_voters(lab) == {v.id for v in lab.voters}, 10, 0.2)
+    wait_for("a majority of voters to stay full", lambda: grow_catalog(lab, 1) == 0 and
+             len(full_voters(lab)) >= 2, 10, 0.2)  # what they thought a batch takes can be less in the end
     if (rc := old.overwrite(5000, os.urandom(100))) != 0:
         raise Failure(f"an overwrite with full voters: {errno.errorcode[rc]}")
     os.rename(os.path.join(mount, "grows0"), os.path.join(mount, "grows"))
