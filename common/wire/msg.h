@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 5
+#define WIRE_VERSION 6
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -153,6 +153,7 @@ enum status {
 	M(op_orphan_gone, 112, MSG_INOS) /* leader only: nobody has them open */ \
 	M(op_map, 113, MSG_OP_MAP) /* a core server's registration changes the map */ \
 	M(op_shown, 114, MSG_OP_SHOWN) /* leader only: what core servers' heartbeats showed */ \
+	M(op_refused, 115, MSG_OP_REFUSED) /* leader only: in place of a change; no copy of it happens */ \
 	/* --- catalog: replies --- */ \
 	M(r_status, 130, MSG_R_STATUS) \
 	M(r_inode, 131, MSG_R_INODE) \
@@ -306,6 +307,7 @@ enum status {
 #define MSG_OP_MAP(X) OP_FIELDS(X) X(u32, server) X(u64, map)
 /* shown: per core server u32 server, u64 boot, u64 start, u64 journal (as in heartbeats). */
 #define MSG_OP_SHOWN(X) OP_FIELDS(X) X(span, shown)
+#define MSG_OP_REFUSED(X) OP_FIELDS(X) X(u16, refusal) /* enum status, but OK */
 
 #define MSG_R_STATUS(X) REPLY_FIELDS(X)
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the

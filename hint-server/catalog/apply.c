@@ -8,6 +8,15 @@ struct handler {
 	bool slotted;
 };
 
+/* The slot remembers the refusal as it does any answer: see refuse() in quorum/requests.c. */
+static enum status op_refused(struct catalog *c, const struct msg *op, struct catalog_reply *reply)
+{
+	(void)c;
+	(void)reply;
+	return op->op_refused.refusal == STATUS_OK ? STATUS_INVALID
+	                                           : (enum status)op->op_refused.refusal;
+}
+
 static const struct handler handlers[MSG_TYPE_MAX] = {
 	[MSG_TYPE_op_session] = {op_session, MSG_TYPE_r_session, false},
 	[MSG_TYPE_op_session_end] = {op_session_end, MSG_TYPE_r_status, false},
@@ -24,6 +33,7 @@ static const struct handler handlers[MSG_TYPE_MAX] = {
 	[MSG_TYPE_op_orphan_gone] = {op_orphan_gone, MSG_TYPE_r_status, false},
 	[MSG_TYPE_op_map] = {op_map, MSG_TYPE_r_status, false},
 	[MSG_TYPE_op_shown] = {op_shown, MSG_TYPE_r_status, false},
+	[MSG_TYPE_op_refused] = {op_refused, MSG_TYPE_r_status, true},
 };
 
 static const struct handler *handler_of(const struct msg *op)

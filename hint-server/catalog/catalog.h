@@ -98,7 +98,8 @@ void catalog_abort(struct catalog *c);
  * INVALID. Entries at or below catalog_applied() are skipped: reply type 0.
  *
  * Exactly once: op.session's slot remembers seq and reply; the same seq again gives the same reply
- * and changes nothing, an older one INVALID. op_session, op_session_end, op_orphan_gone, op_map
+ * and changes nothing, an older one INVALID; op_refused
+ * gives a request its refusal as the reply. op_session, op_session_end, op_orphan_gone, op_map
  * and op_shown use no slot (session 0, slot 0xffff); they are idempotent by themselves.
  *
  * Statuses of note, beyond the obvious:

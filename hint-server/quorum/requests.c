@@ -18,7 +18,7 @@
 
 bool requests_is_change(unsigned type)
 {
-	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_shown;
+	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_refused;
 }
 
 bool requests_is_query(unsigned type)
@@ -144,7 +144,7 @@ static bool from_outside(unsigned type)
 	return requests_is_query(type) ||
 	       (requests_is_change(type) && type != MSG_TYPE_op_session_end &&
 	        type != MSG_TYPE_op_orphan_gone && type != MSG_TYPE_op_map &&
-	        type != MSG_TYPE_op_shown);
+	        type != MSG_TYPE_op_shown && type != MSG_TYPE_op_refused);
 }
 
 void requests_arrive(struct hint *h, const struct msg *m)
@@ -367,6 +367,23 @@ void requests_internal(struct hint *h, const struct msg *op)
 	propose(h, r);
 }
 
+/* A refusal that could be otherwise a moment later goes through the log, in the request's slot. Else a copy
+ * of the request that comes late would be taken after its sender was told that it was not. */
+static void refuse(struct hint *h, struct request *r, enum status status)
+{
+	const struct msg_q_statfs head = *op_fields(r);
+
+	lease_release_claims(h, r);
+	r->touches = 0;
+	r->m.type = MSG_TYPE_op_refused;
+	r->m.op_refused = (struct msg_op_refused){head.session, head.slot, head.seq, (uint16_t)status};
+	mem_free(r->body);
+	r->body_len = msg_body_bytes(&r->m);
+	r->body = mem_new(r->body_len);
+	msg_encode_body(&r->m, r->body);
+	propose(h, r);
+}
+
 /* 0: go on; else the status to answer with; -EAGAIN: wait. */
 static int check_session(struct hint *h, struct request *r)
 {
@@ -398,7 +415,7 @@ static void run_change(struct hint *h, struct request *r)
 		return;
 	}
 	if (room_refuses(h, &r->m)) {
-		finish_status(h, r, STATUS_NO_SPACE);
+		refuse(h, r, STATUS_NO_SPACE);
 		return;
 	}
 	if (room_waits(h, &r->m))

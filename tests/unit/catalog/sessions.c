@@ -449,6 +449,25 @@ Test(catalog_sessions, slots_are_apart_and_sequences_only_grow)
 	cr_assert_eq(apply(&op), STATUS_OK);
 }
 
+/* The one who asked was told that it did not happen. */
+Test(catalog_sessions, a_late_copy_of_a_refused_request_does_nothing)
+{
+	struct msg op = create_in_slot(3, 10, "f");
+	struct msg refused = {
+		.type = MSG_TYPE_op_refused,
+		.op_refused = {.session = w.a, .slot = 3, .seq = 10, .refusal = STATUS_NO_SPACE},
+	};
+
+	cr_assert_eq(apply(&refused), STATUS_NO_SPACE);
+	cr_assert_eq(apply(&op), STATUS_NO_SPACE);
+	cr_assert_eq(apply(&refused), STATUS_NO_SPACE);
+	op = create_in_slot(3, 11, "f");
+	cr_assert_eq(apply(&op), STATUS_OK);
+	refused.op_refused.seq = 12;
+	refused.op_refused.refusal = STATUS_OK;
+	cr_assert_eq(apply(&refused), STATUS_INVALID);
+}
+
 Test(catalog_sessions, slots_end_with_their_session)
 {
 	struct msg op = create_in_slot(3, 10, "f");
