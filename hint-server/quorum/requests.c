@@ -373,6 +373,10 @@ static void refuse(struct hint *h, struct request *r, enum status status)
 {
 	const struct msg_q_statfs head = *op_fields(r);
 
+	if (h->config.bugs & HINT_BUG_REFUSES_UNLOGGED) {
+		finish_status(h, r, status);
+		return;
+	}
 	lease_release_claims(h, r);
 	r->touches = 0;
 	r->m.type = MSG_TYPE_op_refused;

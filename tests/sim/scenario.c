@@ -51,6 +51,8 @@ const struct scenario scenarios[] = {
         {"b2", "a late copy does not go over a newer write", shape_three_sites, scenario_b2},
         {"p3-regrant", "what is granted again is not taken back by the answer to an older recall",
          shape_three_sites, scenario_p3_regrant},
+        {"p3-refused", "what was refused for want of room does not happen later", shape_names,
+         scenario_p3_refused},
         {"p4-prefix", "a block is a prefix of the writes made to it", shape_three_sites,
          scenario_p4_prefix},
         {"p4-size", "a size told elsewhere outlives its writer", shape_three_sites, scenario_p4_size},

@@ -128,6 +128,36 @@ void scenario_p8_voter(struct cluster *c)
 	stage_end(c);
 }
 
+static void voters_fill(struct cluster *c, uint64_t left)
+{
+	for (unsigned i = 1; i <= 2; i++)
+		hint_fill(cluster_find(c, cluster_hint_id(i)), left);
+	stage_wait(c, 3 * NSEC_SEC);
+}
+
+/* The request goes twice, as the first answer is late. The second copy is refused; when the first one comes
+ * there is room, but whoever asked has been told ENOSPC. */
+void scenario_p3_refused(struct cluster *c)
+{
+	struct stage_rule *first;
+	struct client *a;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_expect(c, stage_create(a, 0) == 0, "create");
+	voters_fill(c, HINT_RESERVE / 2);
+	first = stage_delay(c, MSG_TYPE_op_create, cluster_access_id(1), 0, 5 * NSEC_SEC);
+	first->times = 1;
+	stage_expect(c, stage_create(a, 2) == -ENOSPC, "ENOSPC from create");
+	stage_expect(c, first->hits == 1, "its first copy is late");
+	voters_fill(c, UINT64_MAX);
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_expect(c, stage_unlink(a, 2) == -ENOENT, "the refused name is not there");
+	stage_expect(c, stage_create(a, 2) == 0, "create when there is room again");
+	stage_end(c);
+}
+
 /* Two have their reserve left. Nothing new is made; what exists is written, renamed and deleted. */
 void scenario_p8_voters(struct cluster *c)
 {
@@ -138,17 +168,13 @@ void scenario_p8_voters(struct cluster *c)
 	a = stage_client(c, 1);
 	stage_expect(c, stage_create(a, 0) == 0 && stage_create(a, 1) == 0, "create");
 	stage_expect(c, stage_open(a, 1) == 0, "open");
-	for (unsigned i = 1; i <= 2; i++)
-		hint_fill(cluster_find(c, cluster_hint_id(i)), HINT_RESERVE / 2);
-	stage_wait(c, 3 * NSEC_SEC);
+	voters_fill(c, HINT_RESERVE / 2);
 	stage_expect(c, stage_create(a, 2) == -ENOSPC, "ENOSPC from create");
 	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "data is written");
 	stage_begin_rename(a, 0, 3);
 	stage_expect(c, stage_finish(a, STAGE_OP_MAX) == 0, "rename");
 	stage_expect(c, stage_unlink(a, 1) == 0, "unlink");
-	for (unsigned i = 1; i <= 2; i++)
-		hint_fill(cluster_find(c, cluster_hint_id(i)), UINT64_MAX);
-	stage_wait(c, 3 * NSEC_SEC);
+	voters_fill(c, UINT64_MAX);
 	stage_expect(c, stage_create(a, 2) == 0, "create when there is room again");
 	stage_end(c);
 }

@@ -52,6 +52,7 @@ void scenario_a14(struct cluster *c);
 void scenario_a15(struct cluster *c);
 void scenario_p8_one(struct cluster *c);
 void scenario_p8_voter(struct cluster *c);
+void scenario_p3_refused(struct cluster *c);
 void scenario_p8_voters(struct cluster *c);
 void shape_names(struct shape *s);
 void shape_one_full(struct shape *s);

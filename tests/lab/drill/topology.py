@@ -110,13 +110,13 @@ class Topology:
 
     def path(self, site_a, site_b):
         first, last = self.sites[site_a].router, self.sites[site_b].router
-        before, todo = {first: None}, deque([first])
-        while todo:
-            router = todo.popleft()
+        before, reached = {first: None}, deque([first])
+        while reached:
+            router = reached.popleft()
             for other in self.neighbours(router):
                 if other not in before:
                     before[other] = router
-                    todo.append(other)
+                    reached.append(other)
         path = [last] if last in before else []
         while path and before[path[0]]:
             path.insert(0, before[path[0]])
