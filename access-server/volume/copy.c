@@ -4,7 +4,9 @@
  *
  * A page that is bad at the source may be anywhere else: whatever fits the sum that the source has of it
  * is that page, of whatever version the block is there (`spare`). What nobody has is lost: the target gets
- * the sum without the bytes, if the owner allows that, so that nothing old is read there (P3, P7).
+ * the sum without the bytes, if the owner allows that, so that nothing old is read there (P3, P7). Nothing
+ * is lost as long as one was not asked, or has a newer version of the block: a write of a part of the page
+ * merged the rest of it into that one.
  *
  * Invariants:
  * - all that is read from the source is of one version; if it moved between the steps, all over;
@@ -257,8 +259,8 @@ static void bad_pages_end(struct copy *c)
 	for (uint32_t p = c->first; p < c->first + c->pages; p++)
 		if (c->page[p] == PAGE_BAD && c->comparable && same_sum(c, p))
 			c->page[p] = PAGE_KEPT;
-	c->bad = any(c, PAGE_BAD) || any(c, PAGE_KEPT);
-	if (any(c, PAGE_BAD) && !c->may_lose)
+	c->bad = !c->newer && (any(c, PAGE_BAD) || any(c, PAGE_KEPT));
+	if (any(c, PAGE_BAD) && (!c->may_lose || c->unasked || c->newer))
 		end(c, COPY_BAD);
 	else
 		install(c);
@@ -309,6 +311,9 @@ static bool on_spare_sums(struct rpc *rpc, const struct msg *m)
 	if (!take(rpc, m, &finished))
 		return finished;
 	memset(c->fits, 0, DIV_UP(pages, 8));
+	c->newer = c->newer || (r->status == STATUS_OK &&
+	                        rank_cmp((struct rank){r->closed, r->version},
+	                                 (struct rank){c->at_closed, c->at}) > 0);
 	for (uint32_t p = 0; p < pages && r->status == STATUS_OK; p++)
 		if (bit_get(r->present, p) && (at + 1) * 8 <= r->sums.len &&
 		    memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + p * 8, 8) == 0)
@@ -325,6 +330,7 @@ static void spare_next(struct copy *c)
 	while (i < REPLICAS && (!(c->spare >> i & 1) || peer_get(c->f->v, c->server[i])->down))
 		i++;
 	if (i == REPLICAS || !any(c, PAGE_BAD)) {
+		c->unasked = c->spare != 0 && !VOL_BUG(c->f->v, VOLUME_BUG_LOSE_EARLY);
 		bad_pages_end(c);
 		return;
 	}

@@ -7,7 +7,7 @@ enum copy_result {
 	COPY_DONE,    /* the target has what the source had: copy.at */
 	COPY_AGAIN,   /* something moved, or did not answer in time */
 	COPY_AHEAD,   /* the target outranks the source: nothing repairs it */
-	COPY_BAD,     /* a page is bad at the source, and nobody else has it */
+	COPY_BAD,     /* a page is bad at the source, and nobody else who could be asked has it */
 };
 
 struct copy {
@@ -19,7 +19,8 @@ struct copy {
 	uint64_t closed;               /* stamped on the target; 0: what the source has */
 	bool whole;                    /* every page, not only those whose sums differ */
 	uint8_t spare;                 /* bits: replicas to ask for pages that are bad at the source */
-	bool may_lose;                 /* a page that nobody has becomes an unreadable one of the target */
+	bool may_lose;                 /* a page that nobody has becomes an unreadable one of the target, if
+	                                * all spares were asked and none has more than the source */
 	void (*done)(struct copy *c, enum copy_result result); /* frees it with copy_free() */
 	void *ctx;
 
@@ -35,6 +36,7 @@ struct copy {
 	uint32_t page_at, page_end;    /* being read */
 	unsigned spare_now;
 	uint8_t *fits;                 /* bits: pages of which it has the sum that the source has */
+	bool unasked, newer;           /* some spare was away; has more than the source */
 	bool bad;                      /* some page was neither at the source nor at a spare */
 	bool retains;                  /* keeps the block's records meanwhile */
 	struct rpc *rpc;

@@ -34,6 +34,7 @@ enum volume_bug {
 	VOLUME_BUG_NO_GRANTS = 1 << 16,  /* P8: a write waits for no promise of space */
 	VOLUME_BUG_ONE_FULL = 1 << 17,   /* P8: one full replica is enough for ENOSPC */
 	VOLUME_BUG_TOLD_UNSYNCED = 1 << 18, /* P4: a size is told to others before it is durable */
+	VOLUME_BUG_LOSE_EARLY = 1 << 19,  /* P1: a page is given up that an absent replica may have */
 };
 
 struct volume_config {

@@ -51,8 +51,13 @@ void replica_space(struct replica *r, const struct msg *m)
 {
 	struct peer *p;
 
-	if (r->disk_failed || replica_fenced(r)) {
-		answer(r, m, replica_refuse(r, r->disk_failed ? STATUS_DISK : STATUS_FENCED), 0);
+	/* A failed store is not a full one: it has nothing to say about space (P8). */
+	if (r->disk_failed || store_failed(r->store)) {
+		answer(r, m, replica_refuse(r, STATUS_DISK), 0);
+		return;
+	}
+	if (replica_fenced(r)) {
+		answer(r, m, replica_refuse(r, STATUS_FENCED), 0);
 		return;
 	}
 	p = peer_get(r, m->src);

@@ -131,6 +131,11 @@ const char *store_why(const struct store *s)
 	return s->why;
 }
 
+bool store_failed(const struct store *s)
+{
+	return s->failed != 0;
+}
+
 uint64_t store_start_counter(const struct store *s)
 {
 	return s->start;

@@ -158,6 +158,8 @@ struct store_read {
 void store_read(struct store *s, struct store_read *r);
 
 /* --- space --- */
+/* For good, whatever failed: nothing can be promised any more. */
+bool store_failed(const struct store *s);
 struct store_space {
 	uint64_t total, free;   /* free: after the reserve and what is promised */
 	uint64_t granted;       /* promised to peers, not used yet */

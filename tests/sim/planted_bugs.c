@@ -97,6 +97,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_SUMS_UNCHECKED), BY_SCENARIO("a13")},
         {"reader-checks-no-sum", "P7: what a replica sends is taken as it is",
          BUG_VOLUME(VOLUME_BUG_SUMS_UNCHECKED), BY_SCENARIO("p7-read")},
+        {"loses-early", "P1, P7: a page is given up that an absent replica may have",
+         BUG_VOLUME(VOLUME_BUG_LOSE_EARLY), BY_SCENARIO("p7-away")},
         {"store-checks-no-sum", "P7: data that does not fit its sums is stored",
          BUG_STORE(STORE_BUG_SUMS_UNCHECKED), BY_SCENARIO("p7-write")},
         {"merge-blind", "P7: a part of a page is written into whatever the disk gives",

@@ -70,6 +70,7 @@ const struct scenario scenarios[] = {
          scenario_p7_page},
         {"p7-pages", "other pages rot on each replica", shape_three_sites, scenario_p7_pages},
         {"p7-stale", "a page is bad on both that are not stale", shape_three_sites, scenario_p7_stale},
+        {"p7-away", "the last good page is on a server that is away", shape_three_sites, scenario_p7_away},
         {"p7-attr", "the attribute record rots everywhere", shape_three_sites, scenario_p7_attr},
         {"p7-read", "bits flip between replica and reader", shape_three_sites, scenario_p7_read},
         {"p7-write", "bits flip between writer and replica", shape_three_sites, scenario_p7_write},

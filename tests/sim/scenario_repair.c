@@ -158,6 +158,36 @@ void scenario_p7_stale(struct cluster *c)
 	stage_end(c);
 }
 
+/* Site 3 missed a write, site 1 has a bad page of it, and site 2, the last with a good one, has taken an
+ * unsynced write of that page when it goes away: the page is not lost, only away. */
+void scenario_p7_away(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!stage_begin(c, 1, &a, 3, &b))
+		return;
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), true);
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "second write");
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(1, 0));
+	stage_expect(c, stage_write(a, 1, 3, 1, false) == 0, "unsynced write");
+	stage_wait(c, 200 * NSEC_MSEC);
+	stage_crash(c, cluster_core_id(2, 0), true);
+	stage_rot(c, cluster_core_id(1, 0), 1, 3);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), false);
+	stage_wait(c, 4 * NSEC_SEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_lift(c);
+	stage_expect(c, stage_read(b, 1, 3, 1) == -EIO, "C cannot read it yet");
+	stage_restart(c, cluster_core_id(2, 0));
+	stage_wait(c, 8 * NSEC_SEC);
+	stage_expect(c, stage_read(b, 1, 0, 16) == 0, "C reads everything");
+	stage_end(c);
+}
+
 /* The writer dies, and no replica can read size and times any more. The file is served with what the
  * catalog and its blocks say, and recovered once. */
 void scenario_p7_attr(struct cluster *c)

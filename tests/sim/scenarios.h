@@ -33,6 +33,7 @@ void scenario_p7_spared(struct cluster *c);
 void scenario_p7_page(struct cluster *c);
 void scenario_p7_pages(struct cluster *c);
 void scenario_p7_stale(struct cluster *c);
+void scenario_p7_away(struct cluster *c);
 void scenario_p7_attr(struct cluster *c);
 void scenario_a8_blank(struct cluster *c);
 void scenario_a8_rollback(struct cluster *c);

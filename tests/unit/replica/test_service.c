@@ -194,6 +194,25 @@ Test(replica_service, leaves_service_when_a_sync_fails)
 	cr_assert_not_null(strstr(rig.log, "31#3 read_reply status=9"), "%s", rig.log);
 }
 
+/* P8: nothing to give is what a full disk says, and a peer tells its writers ENOSPC upon it. A store may
+ * have failed in the background, before any request of this server met it. */
+Test(replica_service, a_failed_store_says_nothing_about_space)
+{
+	struct msg m = {.type = MSG_TYPE_space, .space = {.want = 8 * PAGE_BYTES}};
+	int rc = 0;
+
+	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
+	rig_run();
+	sim_disk_fail_next_sync(rig.disk);
+	store_checkpoint(rig.store, on_checkpoint, &rc);
+	rig_run();
+	cr_assert_lt(rc, 0);
+	rig.log_len = 0;
+	rig_send(&m);
+	rig_run();
+	cr_assert_not_null(strstr(rig.log, "space_reply status=9 granted=0"), "%s", rig.log);
+}
+
 /* A full disk refuses one write; what follows on it in the chain does not slip in. */
 Test(replica_service, a_write_without_space_takes_its_followers_with_it)
 {
