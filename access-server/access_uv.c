@@ -217,7 +217,7 @@ int access_start(struct server *s, char *why, size_t why_size)
 	rc = server_start_net(s, why, why_size);
 	if (rc < 0)
 		return rc;
-	server_start_session(s, 0, &session_ops, a);
+	server_start_session(s, 0, 0, &session_ops, a);
 	start_volume(a);
 	rc = start_mount(a, why, why_size);
 	if (rc == 0)

@@ -95,7 +95,8 @@ static int serve(struct core *c, char *why, size_t why_size)
 	if (rc < 0)
 		return rc;
 	c->replica = replica_new(&c->server.env, c->store, &config);
-	server_start_session(&c->server, store_disk_id(c->store), &session_ops, c);
+	server_start_session(&c->server, store_disk_id(c->store), store_start_counter(c->store),
+	                     &session_ops, c);
 	replica_set_catalog(c->replica, c->server.session);
 	return 0;
 }

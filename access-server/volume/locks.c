@@ -7,8 +7,8 @@
  *           -- AGAIN, may not wait --> -EAGAIN
  *           -- AGAIN ----------------> WAITING -- lock_ready, or 500 ms --> ASKING
  *
- * A lock whose session ends is simply not held: asking again in the next one is safe, and a handle
- * that was lost meanwhile answers EIO before that. */
+ * A lock whose session ends is simply not held: asking again in the next one is safe. When it turns out
+ * only then that the handle is lost, what was granted meanwhile is given back: nobody would unlock it. */
 #include "access-server/volume/locks.h"
 
 #include <fcntl.h>
@@ -179,19 +179,28 @@ static void session_ended(struct lock_op *op)
 	req_push(&v->fenced, req);
 }
 
+static bool handle_is_lost(struct volume *v, const struct vol_req *req)
+{
+	const struct handle *h = req->handle ? handle_find(v, req->handle) : NULL;
+
+	return h && h->lost;
+}
+
 static void on_lock(struct lock_op *op)
 {
 	struct volume *v = op->v;
+	bool lost;
 
 	if (op->lock.type == F_UNLCK) {
 		op_end(op, 0);
 		return;
 	}
-	if (!op->req) {
+	lost = op->req && handle_is_lost(v, op->req);
+	if (!op->req || lost) {
 		/* Given up before it was granted. */
 		held_clear(file_get(v, op->lock.ino), &op->lock);
 		unlock_behind(v, &op->lock);
-		op_end(op, 0);
+		op_end(op, lost ? -EIO : 0);
 		return;
 	}
 	held_set(file_get(v, op->lock.ino), &op->lock, op->req->handle);
@@ -301,12 +310,11 @@ static struct msg_op_lock lock_of(const struct vol_req *req)
 
 void locks_submit(struct volume *v, struct vol_req *req)
 {
-	struct handle *h = req->handle ? handle_find(v, req->handle) : NULL;
 	struct msg_op_lock l = lock_of(req);
 	struct file *f = file_get(v, req->ino);
 	struct lock_op *op;
 
-	if (h && h->lost) {
+	if (handle_is_lost(v, req)) {
 		vol_complete(v, req, -EIO);
 		return;
 	}
@@ -359,7 +367,10 @@ void locks_lost(struct file *f)
 {
 	struct volume *v = f->v;
 	struct lock_op *op, *next;
+	struct msg_op_lock l;
 
+	while (held_take_any(f, &l))
+		unlock_behind(v, &l);
 	locks_file_free(f);
 	DL_FOREACH_SAFE(table_of(v)->ops, op, next) {
 		if (op->lock.ino == f->ino && !op->in_call && op->req)

@@ -45,3 +45,4 @@ void held_clear(struct file *f, const struct msg_op_lock *l);
 bool held_overlaps(const struct file *f, const struct msg_op_lock *l);
 /* Takes one lock of the handle off the list; false: none left. */
 bool held_take(struct file *f, uint64_t handle, struct msg_op_lock *out);
+bool held_take_any(struct file *f, struct msg_op_lock *out);

@@ -88,6 +88,19 @@ void held_set(struct file *f, const struct msg_op_lock *l, uint64_t handle)
 	DL_APPEND(all->list, h);
 }
 
+static void take(struct file *f, struct held_lock *h, struct msg_op_lock *out)
+{
+	*out = (struct msg_op_lock){
+		.ino = f->ino,
+		.owner = h->owner,
+		.start = h->start,
+		.end = h->end,
+		.pid = h->pid,
+		.flavour = h->flavour,
+	};
+	drop(f->locks, h);
+}
+
 bool held_take(struct file *f, uint64_t handle, struct msg_op_lock *out)
 {
 	struct held_lock *h, *list = list_of(f);
@@ -95,18 +108,20 @@ bool held_take(struct file *f, uint64_t handle, struct msg_op_lock *out)
 	DL_FOREACH(list, h) {
 		if (h->handle != handle)
 			continue;
-		*out = (struct msg_op_lock){
-			.ino = f->ino,
-			.owner = h->owner,
-			.start = h->start,
-			.end = h->end,
-			.pid = h->pid,
-			.flavour = h->flavour,
-		};
-		drop(f->locks, h);
+		take(f, h, out);
 		return true;
 	}
 	return false;
+}
+
+bool held_take_any(struct file *f, struct msg_op_lock *out)
+{
+	struct held_lock *list = list_of(f);
+
+	if (!list)
+		return false;
+	take(f, list, out);
+	return true;
 }
 
 bool locks_held(const struct file *f)

@@ -177,7 +177,8 @@ int server_start_net(struct server *s, char *why, size_t why_size)
 	return 0;
 }
 
-void server_start_session(struct server *s, uint64_t disk, const struct session_ops *ops, void *ctx)
+void server_start_session(struct server *s, uint64_t disk, uint64_t opened,
+                          const struct session_ops *ops, void *ctx)
 {
 	unsigned order[CONFIG_HINTS_MAX];
 	struct session_config config = {
@@ -185,6 +186,7 @@ void server_start_session(struct server *s, uint64_t disk, const struct session_
 		.kind = s->config.kind,
 		.boot = s->boot,
 		.disk = disk,
+		.opened = opened,
 		.hints = s->config.hints,
 	};
 

@@ -114,7 +114,8 @@ void server_env_init(struct server *s);                        /* from server_ru
 /* Listens, and connects to the hint servers. */
 MUST_CHECK int server_start_net(struct server *s, char *why, size_t why_size);
 /* disk: of a core server, else 0. */
-void server_start_session(struct server *s, uint64_t disk, const struct session_ops *ops, void *ctx);
+void server_start_session(struct server *s, uint64_t disk, uint64_t opened,
+                          const struct session_ops *ops, void *ctx);
 const struct config_hint *server_hint(const struct server *s, server_id_t id); /* NULL: none */
 /* Nothing is received or sent from now on; done() when the connections are closed, at once if there
  * are none. */

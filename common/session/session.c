@@ -83,6 +83,7 @@ static int send_open(struct session *s)
 			.kind = (uint8_t)c->kind,
 			.boot = c->boot,
 			.disk = c->disk,
+			.opened = c->opened,
 			.start = MAX(hb.start, s->start),
 			.journal = hb.journal,
 			.total = hb.total,

@@ -21,6 +21,7 @@ struct session_config {
 	enum server_kind kind;
 	uint64_t boot;               /* random, drawn at process start */
 	uint64_t disk;               /* core: which disk it has; else 0 */
+	uint64_t opened;             /* core: how often that was opened, with this time */
 	char addr[64];               /* where peers reach this server; "" for access servers */
 	char site[32];               /* name of its site; "" if none */
 	unsigned hints;              /* hint servers, nearest first */

@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 6
+#define WIRE_VERSION 7
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -268,10 +268,11 @@ enum status {
 /* A new session for `server`; ends the server's older ones (same identity: the old process is
  * gone). addr: where peers reach it, "address:port". slot is 0xffff; seq numbers the openings of
  * one boot: a repeated (server, boot, seq) gets the session it got before, a lower seq nothing.
- * disk (core): drawn when it was formatted. */
+ * disk (core): drawn when it was formatted. opened (core): how many processes opened it, this one
+ * included; start is the same once the disk was registered, 1 before. */
 #define MSG_OP_SESSION(X) \
-	OP_FIELDS(X) X(u32, server) X(u8, kind) X(u64, boot) X(u64, disk) X(u64, start) X(u64, journal) \
-	X(u64, total) X(span, addr) X(span, site)
+	OP_FIELDS(X) X(u32, server) X(u8, kind) X(u64, boot) X(u64, disk) X(u64, opened) X(u64, start) \
+	X(u64, journal) X(u64, total) X(span, addr) X(span, site)
 #define MSG_OP_SESSION_END(X) OP_FIELDS(X) X(u64, ended)
 /* lease: enum lease_mode wanted on the new file. value: a symlink's target. */
 #define MSG_OP_CREATE(X) \

@@ -23,7 +23,7 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 4
+#define FORMAT_VERSION 5
 #define SERVER_PAST_BOOTS 8
 #define SERVER_PAST_DISKS 8
 #define SWEEP_DEFAULT 1024
@@ -58,7 +58,7 @@ struct key {
 #define SERVER_RECORD(X) \
 	X(u32, id) X(u8, kind) X(u8, flags) X(u16, site) X(u64, boot) X(u64, start) X(u64, journal) \
 	X(u64, total) X(u64, complete_from) X(u64, session) X(u64, ended) X(u64, ended_index) \
-	X(u64, disk) X(u64, began)
+	X(u64, disk) X(u64, opened) X(u64, began)
 
 #define X(kind, name) FIELD_##kind(name)
 struct meta {

@@ -93,9 +93,15 @@ static void push(uint64_t *past, unsigned n, uint64_t id)
 	past[0] = id;
 }
 
-static bool was_boot(const struct server_record *s, uint64_t boot)
+/* Whether the request is of a process that is dead. Of two with the same disk the one that opened it
+ * later lives. But a disk may be set back to when it was new: that is believed when nobody serves. */
+static bool is_dead(const struct server_record *s, const struct msg_op_session *op)
 {
-	return among(s->past, SERVER_PAST_BOOTS, boot);
+	if (op->kind != SERVER_CORE || op->disk != s->disk || op->boot == s->boot)
+		return among(s->past, SERVER_PAST_BOOTS, op->boot);
+	if (op->opened > s->opened)
+		return false;
+	return among(s->past, SERVER_PAST_BOOTS, op->boot) || (op->start <= 1 && s->session != 0);
 }
 
 /* A8: every start raises the counter and the journal only grows; a step back is a disk that forgot.
@@ -191,7 +197,7 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 		return STATUS_INVALID;
 	if (!core && op->start > s->start + STARTS_AHEAD_MAX)
 		return STATUS_INVALID;
-	if (was_boot(s, op->boot) || (known && !core && !same_life && op->start <= s->start))
+	if ((known && is_dead(s, op)) || (known && !core && !same_life && op->start <= s->start))
 		return STATUS_NO_SESSION;
 	/* A process forgets nothing while it lives: its registration may only arrive late. */
 	if (known && core && !same_life && shows_less(s, op)) {
@@ -218,6 +224,7 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 		s->began = known && op->disk == s->disk ? op->journal : UINT64_MAX;
 	s->boot = op->boot;
 	s->disk = op->disk;
+	s->opened = op->opened;
 	s->start = op->start;
 	s->journal = same_life ? MAX(s->journal, op->journal) : op->journal;
 	s->total = op->total;

@@ -89,6 +89,7 @@ static void on_open(void *ctx, int rc)
 	n->serving = true;
 	node_session_config(n, &session);
 	session.disk = store_disk_id(n->store);
+	session.opened = store_start_counter(n->store);
 	config.boot = session.boot;
 	n->session = session_new(&n->env, &session, &ops, n);
 	n->replica = replica_new(&n->env, n->store, &config);

@@ -78,6 +78,32 @@ void scenario_a8_unheard(struct cluster *c)
 	stage_end(c);
 }
 
+/* A new disk: its first process dies before it is registered, and its request arrives after that of the
+ * second one. They show the same, so the living one is taken for dead. */
+void scenario_a8_late(struct cluster *c)
+{
+	struct node *core = cluster_find(c, cluster_core_id(3, 0));
+	struct stage_rule *late;
+
+	if (!stage_start(c))
+		return;
+	stage_crash(c, core->id, true);
+	node_wipe(core);
+	stage_wait(c, 3 * NSEC_SEC);
+	late = stage_delay(c, MSG_TYPE_op_session, core->id, 0, 4 * NSEC_SEC);
+	stage_restart(c, core->id);
+	stage_wait(c, 800 * NSEC_MSEC);
+	stage_expect(c, late->hits > 0, "a request is on its way");
+	stage_crash(c, core->id, false);
+	late->times = 0;
+	stage_restart(c, core->id);
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_expect(c, session_valid(core->session), "the second process serves");
+	stage_wait(c, 4 * NSEC_SEC);
+	stage_expect(c, session_valid(core->session), "it still does");
+	stage_end(c);
+}
+
 /* The holder is cut off with unflushed data, C takes the file. Every call on the old handle fails,
  * also the second flush; a new one works. */
 void scenario_a9(struct cluster *c)

@@ -286,11 +286,28 @@ Test(catalog_sessions, a_new_disk_knows_that_it_knows_nothing)
 	cr_assert_eq(register_core(1, 2001, 2, 10), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_session.files_complete_from, (uint64_t)1 << 48, "the disk was there");
 	cr_assert_not(server(1).flags & CATALOG_SERVER_BLANK);
+	cr_assert_eq(register_core(1, 2002, 1, 0), STATUS_NO_SESSION, "a late word, for all that is known");
+	cr_assert_eq(end_session(server(1).session), STATUS_OK);
 	cr_assert_eq(register_core(1, 2002, 1, 0), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_session.files_complete_from, f);
 	cr_assert(server(1).flags & CATALOG_SERVER_BLANK);
 	cr_assert_eq(register_core(1, 2002, 1, 0), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_session.files_complete_from, f);
+}
+
+/* Until a new disk was registered and knows it, each process with it shows the same start. */
+Test(catalog_sessions, of_two_processes_with_a_new_disk_the_later_one_lives)
+{
+	session_id_t lives;
+
+	cr_assert_eq(register_new(1, 40, 2002, 2), STATUS_OK);
+	lives = server(1).session;
+	cr_assert_eq(register_new(1, 40, 2001, 1), STATUS_NO_SESSION, "a late word of the first one");
+	cr_assert_eq(server(1).session, lives);
+	cr_assert_eq(end_session(lives), STATUS_OK);
+	cr_assert_eq(register_new(1, 40, 2001, 1), STATUS_OK, "or a disk that was set back");
+	cr_assert_eq(register_new(1, 40, 2002, 2), STATUS_OK, "it was not: here is the other again");
+	cr_assert_eq(register_new(1, 40, 2001, 1), STATUS_NO_SESSION);
 }
 
 Test(catalog_sessions, a_disk_that_was_replaced_never_comes_back)
@@ -347,7 +364,7 @@ Test(catalog_sessions, a_new_disk_wants_its_files)
 	held = make(w.a, FILE_ROOT, "held", S_IFREG);
 	cr_assert_eq(lease(w.a, held, LEASE_EXCLUSIVE), STATUS_OK);
 	cr_assert_not(to_repair(idle));
-	cr_assert_eq(register_core(1, 2001, 1, 0), STATUS_OK);
+	cr_assert_eq(register_disk(1, 8, 2001, 1, 0), STATUS_OK);
 	for (unsigned k = 0; k < REPLICAS; k++)
 		want |= (uint8_t)((site[k] == server(1).site) << k);
 	cr_assert_neq(want, 0);
@@ -365,7 +382,7 @@ Test(catalog_sessions, a_new_disk_wants_its_files)
 	cr_assert_eq(lease(w.a, idle, LEASE_EXCLUSIVE), STATUS_OK);
 	cr_assert_eq(release(w.a, idle, inode_of(idle).fields.epoch, true), STATUS_OK);
 	cr_assert_not(to_repair(idle));
-	cr_assert_eq(register_core(1, 2002, 2, 10), STATUS_OK);
+	cr_assert_eq(register_disk(1, 8, 2002, 2, 10), STATUS_OK);
 	cr_assert_not(to_repair(idle), "the same disk");
 }
 

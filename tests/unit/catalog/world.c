@@ -122,21 +122,31 @@ enum status register_core(server_id_t server, uint64_t boot, uint64_t start, uin
 	return register_disk(server, 7, boot, start, journal);
 }
 
+static enum status register_as(server_id_t server, struct msg_op_session s)
+{
+	char addr[32];
+	struct msg op = {.type = MSG_TYPE_op_session, .op_session = s};
+
+	snprintf(addr, sizeof(addr), "127.%u.0.%u:7000", (server - 1) % 3 + 1, server);
+	op.op_session.server = server;
+	op.op_session.kind = SERVER_CORE;
+	op.op_session.slot = 0xffff;
+	op.op_session.total = (uint64_t)100 << 30;
+	op.op_session.addr = text(addr);
+	return apply(&op);
+}
+
 enum status register_disk(server_id_t server, uint64_t disk, uint64_t boot, uint64_t start,
                           uint64_t journal)
 {
-	char addr[32];
-	struct msg op = {
-		.type = MSG_TYPE_op_session,
-		.op_session = {
-			.server = server, .kind = SERVER_CORE, .boot = boot, .disk = disk, .slot = 0xffff,
-			.start = start, .journal = journal, .total = (uint64_t)100 << 30,
-		},
-	};
+	return register_as(server, (struct msg_op_session){.boot = boot, .disk = disk, .opened = start,
+	                                                   .start = start, .journal = journal});
+}
 
-	snprintf(addr, sizeof(addr), "127.%u.0.%u:7000", (server - 1) % 3 + 1, server);
-	op.op_session.addr = text(addr);
-	return apply(&op);
+enum status register_new(server_id_t server, uint64_t disk, uint64_t boot, uint64_t opened)
+{
+	return register_as(server, (struct msg_op_session){.boot = boot, .disk = disk, .opened = opened,
+	                                                   .start = 1});
 }
 
 enum status end_session(session_id_t s)

@@ -47,6 +47,8 @@ session_id_t open_session(server_id_t server, enum server_kind kind, uint64_t bo
 enum status register_core(server_id_t server, uint64_t boot, uint64_t start, uint64_t journal);
 enum status register_disk(server_id_t server, uint64_t disk, uint64_t boot, uint64_t start,
                           uint64_t journal);
+/* A process with a disk that was not registered yet when it started. */
+enum status register_new(server_id_t server, uint64_t disk, uint64_t boot, uint64_t opened);
 enum status end_session(session_id_t s);
 
 enum status create(session_id_t s, uint64_t dir, const char *name, uint32_t mode);

@@ -544,6 +544,7 @@ uint16_t rig_register(struct rig *g, unsigned client)
 	if (c->kind == SERVER_CORE) {
 		snprintf(addr, sizeof(addr), "127.0.0.%u:7000", client);
 		m.op_session.addr = span_of(addr);
+		m.op_session.opened = g->next_id;
 		m.op_session.start = c->start;
 		m.op_session.journal = c->journal;
 		m.op_session.total = (uint64_t)1 << 30;
