@@ -52,7 +52,7 @@ fresh:
 # minutes of load, and with 1 TiB of sparse files.
 SECONDS ?= 3600
 soak: build
-	@$(SUDO) env SECONDS=600 TIB=1 tests/lab/memory.py $(BUILD)/bin $(BUILD)/lab/memory
+	@$(SUDO) env SECONDS=600 tests/lab/memory.py $(BUILD)/bin $(BUILD)/lab/memory
 	@$(BUILD)/bin/sim --soak $(SECONDS)
 
 bench: build

@@ -8,7 +8,7 @@ very sparse files.
    start again and replay all of it.
 
 usage: memory.py BINDIR DIRECTORY
-SECONDS (default 12) of load, TIB (default 0.125) of sparse files: `make soak` takes 600 and 1.
+SECONDS (default 12; `make soak` takes 600) of load, TIB (default 1) of sparse files.
 """
 
 import mmap
@@ -21,7 +21,7 @@ from cluster import Cluster, Failure, main_guard
 
 MIB = 1 << 20
 SECONDS = float(os.environ.get("SECONDS", "12"))
-TIB = float(os.environ.get("TIB", "0.125"))
+TIB = float(os.environ.get("TIB", "1"))
 ACCESS_MIB = 512   # the default of `memory`
 CORE_MIB = 1024    # for 1 TiB
 BLOCK = 4 * MIB
