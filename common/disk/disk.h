@@ -26,6 +26,8 @@ struct disk_req {
 		size_t len;
 	} iov[4];               /* READ, WRITE: memory owned by the caller */
 	unsigned iovs;
+	bool durable;           /* WRITE: done when these bytes are durable, as if a SYNC of them alone */
+	                        /* followed; it fails and is final as that would */
 	void (*done)(struct disk_req *req); /* `result` is set: 0 or a negative errno; a short */
 	                                    /* read (past the end) is -ENODATA */
 	int result;

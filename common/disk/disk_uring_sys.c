@@ -1,7 +1,8 @@
 /* The io_uring backend of disk.h. A request waits in one of: `nops` (answered by the next flush),
  * `waiting` (more than the kernel's queue holds), or the kernel. `req->backend` holds the links.
  *
- * fdatasync by IORING_OP_FSYNC: it covers what was completed before, as disk.h says. Files are grown
+ * fdatasync by IORING_OP_FSYNC: it covers what was completed before, as disk.h says. A durable write is
+ * RWF_DSYNC: one request instead of two, and no worker thread of the kernel for the second. Files are grown
  * by fallocate, so that a full file system is noticed when space is promised. */
 #include "common/disk/disk_uring.h"
 
@@ -236,7 +237,7 @@ static void prepare(struct io_uring_sqe *sqe, struct disk_req *r)
 		io_uring_prep_readv(sqe, fd, iovecs(r), r->iovs, r->off);
 		break;
 	case DISK_WRITE:
-		io_uring_prep_writev(sqe, fd, iovecs(r), r->iovs, r->off);
+		io_uring_prep_writev2(sqe, fd, iovecs(r), r->iovs, r->off, r->durable ? RWF_DSYNC : 0);
 		break;
 	case DISK_SYNC:
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);

@@ -113,6 +113,7 @@ static void encode(struct store *s, struct record *r)
 }
 
 static void on_record_written(struct disk_req *io);
+static void on_synced(struct disk_req *io);
 
 static void write_batch(struct store *s, struct record *r)
 {
@@ -136,8 +137,13 @@ static void write_batch(struct store *s, struct record *r)
 		b->data = b->data || op->writes;
 		op->in_batch = true;
 	}
-	store_io(s, &b->write, DISK_WRITE, s->journal.file, b->off, b->buf->mem, b->bytes,
-	         on_record_written);
+	/* Without data in its place there is nothing else to wait for. */
+	if (b->data)
+		store_io(s, &b->write, DISK_WRITE, s->journal.file, b->off, b->buf->mem, b->bytes,
+		         on_record_written);
+	else
+		store_io_durable(s, &b->write, s->journal.file, b->off, b->buf->mem, b->bytes,
+		                 on_synced);
 }
 
 void journal_start(struct store *s)
@@ -252,8 +258,9 @@ static void on_synced(struct disk_req *io)
 		return;
 	}
 	if (io->result < 0)
-		store_fail(s, io->result, "a sync of the %s file failed: %s; what it covered may be "
+		store_fail(s, io->result, "%s the %s file failed: %s; what it covered may be "
 		           "lost, so this disk is out of service: replace it and format anew",
+		           io->op == DISK_SYNC ? "a sync of" : "a durable write to",
 		           io->file == s->data ? "data" : "journal", err_text(io->result));
 	if (--b->left == 0)
 		end_batch(s);

@@ -319,6 +319,9 @@ void store_later(struct store *s, struct later *l);
 void store_kick(struct store *s);
 void store_io(struct store *s, struct disk_req *r, enum disk_op op, struct disk_file *f, uint64_t off,
               void *p, size_t len, void (*done)(struct disk_req *));
+/* A write with its sync. */
+void store_io_durable(struct store *s, struct disk_req *r, struct disk_file *f, uint64_t off, void *p,
+                      size_t len, void (*done)(struct disk_req *));
 struct jbuf *jbuf_new(struct store *s, uint64_t bytes); /* refs = 1 */
 void jbuf_put(struct jbuf *b);
 

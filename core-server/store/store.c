@@ -240,10 +240,10 @@ void store_later(struct store *s, struct later *l)
 	store_kick(s);
 }
 
-void store_io(struct store *s, struct disk_req *r, enum disk_op op, struct disk_file *f, uint64_t off,
-              void *p, size_t len, void (*done)(struct disk_req *))
+static struct disk_req io_of(struct store *s, enum disk_op op, struct disk_file *f, uint64_t off, void *p,
+                             size_t len, void (*done)(struct disk_req *))
 {
-	*r = (struct disk_req){
+	return (struct disk_req){
 		.op = op,
 		.file = f,
 		.off = off,
@@ -253,6 +253,20 @@ void store_io(struct store *s, struct disk_req *r, enum disk_op op, struct disk_
 		.done = done,
 		.owner = s,
 	};
+}
+
+void store_io(struct store *s, struct disk_req *r, enum disk_op op, struct disk_file *f, uint64_t off,
+              void *p, size_t len, void (*done)(struct disk_req *))
+{
+	*r = io_of(s, op, f, off, p, len, done);
+	disk_submit(s->disk, r);
+}
+
+void store_io_durable(struct store *s, struct disk_req *r, struct disk_file *f, uint64_t off, void *p,
+                      size_t len, void (*done)(struct disk_req *))
+{
+	*r = io_of(s, DISK_WRITE, f, off, p, len, done);
+	r->durable = true;
 	disk_submit(s->disk, r);
 }
 

@@ -9,9 +9,11 @@
  *   it: so writes are lost, torn inside, and kept while older ones are lost (reordered). Pieces are
  *   decided in the order of the writes, so of two writes to one place either may win, as with a cache
  *   that wrote the older one back before the newer was lost. A sync in flight has taken effect or not.
+ *   A durable write reaches the medium when it is answered, with what older ones had there.
  * Failing sync. The request gives -EIO and all writes it should have covered are dropped: reads give
  *   the old pages from then on, and a later sync succeeds - as Linux does after a failed writeback,
  *   where the pages are marked clean. Who tries again is told a lie.
+ *   A durable write fails like that alone.
  * Failing write. The request gives -EIO; reads give the old pages, the medium may have some of it.
  * Lost write. Answered with success, never happens; reads give the old pages.
  * Misdirected write. Lands some pages off in the same file, when that is inside the file.
@@ -259,6 +261,35 @@ static int end_read(struct sim_disk *d, struct disk_req *r)
 	return 0;
 }
 
+static bool sync_fails(struct sim_disk *d)
+{
+	bool fail = d->fail_next_sync || chance(d, d->faults.fail_sync_permille);
+
+	d->fail_next_sync = false;
+	return fail;
+}
+
+/* The sync that is part of a durable write. */
+static int end_durable(struct sim_disk *d, struct sim_write *w)
+{
+	struct sim_write *e, *t;
+	bool fail = sync_fails(d);
+
+	DL_FOREACH_SAFE(d->log, e, t)
+	{
+		if (e->file != w->file || !e->answered || e->answered > w->answered ||
+		    e->off >= w->off + w->len || w->off >= e->off + e->len)
+			continue;
+		if (!fail)
+			pages_put(&e->file->medium, e->off, e->data, e->len);
+		else if (e == w)
+			see_again(d, e);
+		if (!fail || e == w)
+			write_free(d, e);
+	}
+	return fail ? -EIO : 0;
+}
+
 static int end_write(struct sim_disk *d, struct sim_io *io)
 {
 	struct sim_write *w = io->write;
@@ -283,7 +314,7 @@ static int end_write(struct sim_disk *d, struct sim_io *io)
 	}
 	w->answered = ++d->tickets;
 	pages_put(&w->file->seen, w->off, w->data, w->len);
-	return 0;
+	return io->req->durable ? end_durable(d, w) : 0;
 }
 
 static void sync_covers(struct sim_disk *d, struct sim_io *io, bool good)
@@ -304,9 +335,8 @@ static void sync_covers(struct sim_disk *d, struct sim_io *io, bool good)
 
 static int end_sync(struct sim_disk *d, struct sim_io *io)
 {
-	bool fail = d->fail_next_sync || chance(d, d->faults.fail_sync_permille);
+	bool fail = sync_fails(d);
 
-	d->fail_next_sync = false;
 	sync_covers(d, io, !fail);
 	return fail ? -EIO : 0;
 }
@@ -381,6 +411,13 @@ static nsec_t or_default(nsec_t v, nsec_t d)
 	return v ? v : d;
 }
 
+static nsec_t sync_latency(struct sim_disk *d)
+{
+	const struct sim_disk_faults *f = &d->faults;
+
+	return chance(d, f->slow_sync_permille) ? f->slow_sync_ns : or_default(f->sync_ns, 60000);
+}
+
 static nsec_t latency(struct sim_disk *d, const struct disk_req *r)
 {
 	const struct sim_disk_faults *f = &d->faults;
@@ -391,10 +428,10 @@ static nsec_t latency(struct sim_disk *d, const struct disk_req *r)
 		ns = or_default(f->read_ns, 80000);
 		break;
 	case DISK_WRITE:
-		ns = or_default(f->write_ns, 20000);
+		ns = or_default(f->write_ns, 20000) + (r->durable ? sync_latency(d) : 0);
 		break;
 	case DISK_SYNC:
-		ns = chance(d, f->slow_sync_permille) ? f->slow_sync_ns : or_default(f->sync_ns, 60000);
+		ns = sync_latency(d);
 		break;
 	case DISK_DISCARD:
 	case DISK_NOP:

@@ -83,6 +83,12 @@ Test(disk_uring, writes_syncs_and_reads_back)
 	cr_assert_eq(run(&r), 0);
 	r = request(DISK_SYNC, f, 0, NULL, 0);
 	cr_assert_eq(run(&r), 0);
+	r = request(DISK_WRITE, f, 4096, a->data, 4096);
+	r.durable = true;
+	cr_assert_eq(run(&r), 0);
+	r = request(DISK_READ, f, 4096, b->data, 4096);
+	cr_assert_eq(run(&r), 0);
+	cr_assert_eq(b->data[0], 10);
 	r = request(DISK_READ, f, 8192, b->data, 16384);
 	cr_assert_eq(run(&r), 0);
 	for (unsigned i = 0; i < 4; i++) {

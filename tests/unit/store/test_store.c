@@ -554,7 +554,7 @@ Test(store, is_out_of_service_after_a_failed_sync)
 	cr_assert_eq(rig_write_sync(&rig, FILE, 1, 0, page + 1, 4096, 3), -EIO, "final");
 	cr_assert_eq(rig_read(&rig, FILE, 0, 0, got, 4096, NULL), -EIO);
 	cr_assert_eq(store_grant(rig.store, 4096), 0);
-	cr_assert_not_null(strstr(store_why(rig.store), "sync"));
+	cr_assert_not_null(strstr(store_why(rig.store), "a durable write to the journal"));
 	cr_assert_eq(rig_checkpoint(&rig), -EIO);
 	cr_assert_eq(rig_crash(&rig), 0);
 	cr_assert_eq(rig_read(&rig, FILE, 0, 0, got, 4096, NULL), 0);
