@@ -141,15 +141,17 @@ nsec_t fs_watch(struct fs *fs, nsec_t now)
 {
 	struct call *c, *next;
 
+	nsec_t due = serving_tick(fs, now);
+
 	if (!fs->watched)
-		return NSEC_NEVER;
+		return due;
 	if (now < fs->watch_at)
-		return fs->watch_at;
+		return MIN(due, fs->watch_at);
 	DL_FOREACH_SAFE(fs->calls, c, next)
 		if (c->watched && caller_dying(c->thread))
 			end_waiting(c);
 	fs->watch_at = now + WATCH_EVERY;
-	return fs->watched ? fs->watch_at : NSEC_NEVER;
+	return fs->watched ? MIN(due, fs->watch_at) : due;
 }
 
 /* Writebacks go on: nobody waits for them, and their data is not to be dropped. */
@@ -178,11 +180,19 @@ static void on_interrupt(fuse_req_t fuse, void *data)
 	mailbox_post(&c->fs->mailbox, &c->interrupt, deliver_interrupt);
 }
 
+void fs_post(struct fs *fs, struct letter *letter, void (*deliver)(struct letter *letter))
+{
+	if (serving_on_loop())
+		deliver(letter);
+	else
+		mailbox_post(&fs->mailbox, letter, deliver);
+}
+
 void call_post(struct call *c, void (*reply)(struct call *c))
 {
 	c->reply = reply;
 	fuse_req_interrupt_func(c->fuse, on_interrupt, c);
-	mailbox_post(&c->fs->mailbox, &c->letter, deliver_call);
+	fs_post(c->fs, &c->letter, deliver_call);
 }
 
 static void reply_nobody(struct call *c)

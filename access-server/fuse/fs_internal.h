@@ -17,6 +17,7 @@
 #define FS_THREADS_MAX 32
 #define FS_INVALIDATORS 4
 #define FS_REQUEST_BYTES_MAX (1u << 20)
+#define FS_LARGE_BYTES (64u << 10) /* requests above it are for threads */
 
 /* A request of the kernel on its way through the volume. Owned by the FUSE thread until posted,
  * then by the loop. */
@@ -87,8 +88,24 @@ struct invalidator {
 	struct fs *fs;
 };
 
+/* serving_uv.c */
+struct serving {
+	uv_poll_t poll;
+	bool open;
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	bool by_loop;                /* written by the loop, with the lock */
+	bool ready;                  /* FUSE_INIT is answered; atomic */
+	bool large;                  /* a large write was read by a thread; atomic */
+	bool no_memory;              /* a write that the loop read took from the reserve */
+	nsec_t now, until;           /* threads read till then */
+	struct fuse_buf buf;         /* of the loop */
+	void (*closed)(struct fs *fs);
+};
+
 struct fs {
 	struct fs_config config;
+	uv_loop_t *loop;
 	const struct fs_ops *ops;
 	void *ctx;
 	struct volume *volume;
@@ -97,6 +114,7 @@ struct fs {
 	char path[4096];
 	struct mount_id connection;
 	struct mailbox mailbox;
+	struct serving serving;
 	pthread_t thread[FS_THREADS_MAX];
 	unsigned threads;            /* wanted: does not change while one runs */
 	unsigned threads_started;    /* the loop's */
@@ -129,8 +147,28 @@ void fs_fill_data_ops(struct fuse_lowlevel_ops *ops);
 /* The raw request that this thread is at: libfuse hides some of its flags. */
 const struct fuse_in_header *fs_raw_request(void);
 
+/* session_sys.c: one request that was read into `buf`. On the thread that read it, or the loop. */
+void fs_process(struct fs *fs, const struct fuse_buf *buf);
+
+/* stop_sys.c: the threads have ended. */
+void fs_close(struct fs *fs);
+
+/* serving_uv.c. On the loop: */
+void serving_init(struct fs *fs);
+MUST_CHECK int serving_start(struct fs *fs);       /* mounted */
+nsec_t serving_tick(struct fs *fs, nsec_t now);
+void serving_stop(struct fs *fs);                  /* threads read, or see that the session has ended */
+void serving_close(struct fs *fs, void (*closed)(struct fs *fs));
+void serving_free(struct fs *fs);
+/* On any thread: */
+bool serving_on_loop(void);                        /* the loop is processing a request here */
+void serving_park(struct fs *fs);                  /* until threads are to read */
+void serving_saw(struct fs *fs, size_t bytes);     /* a thread read a request of that size */
+
 struct call *call_new(fuse_req_t fuse, enum vol_op op, uint64_t ino, size_t text_bytes);
 void call_post(struct call *c, void (*reply)(struct call *c));
+/* To the loop: at once if this is it. */
+void fs_post(struct fs *fs, struct letter *letter, void (*deliver)(struct letter *letter));
 
 /* reply_sys.c, on the loop. */
 void reply_none(struct call *c);       /* an error number only */

@@ -39,14 +39,18 @@ static void op_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off,
 	call_post(c, reply_read);
 }
 
-/* Memory for a write. Past the budget this thread waits (P8) until the volume has written something
- * out, but the last thread awake takes from the reserve: interrupts must still be read, or a fenced
- * volume would make its callers unkillable. */
+/* Memory for a write. Past the budget this thread waits (P8) until the volume has written something out;
+ * the loop hands over to threads. But the last thread awake takes from the reserve: interrupts must still
+ * be read, or a fenced volume would make its callers unkillable. */
 static struct iobuf *write_buffer(struct fs *fs, uint32_t bytes)
 {
 	const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
 	struct iobuf *b = iobuf_new(bytes);
 
+	if (!b && serving_on_loop()) {
+		fs->serving.no_memory = true;
+		return iobuf_new_reserve(bytes);
+	}
 	while (!b) {
 		unsigned before = __atomic_fetch_add(&fs->threads_waiting, 1, __ATOMIC_RELAXED);
 

@@ -56,7 +56,7 @@ static void op_forget_multi(fuse_req_t fuse, size_t n, struct fuse_forget_data *
 	f->fs = fuse_req_userdata(fuse);
 	f->n = n;
 	memcpy(f->item, items, n * sizeof(*items));
-	mailbox_post(&f->fs->mailbox, &f->letter, deliver_forget);
+	fs_post(f->fs, &f->letter, deliver_forget);
 	fuse_reply_none(fuse);
 }
 

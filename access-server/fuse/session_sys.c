@@ -88,24 +88,36 @@ static void threads_end(struct fs *fs, unsigned n)
 		mailbox_post(&fs->mailbox, &fs->gone, deliver_gone);
 }
 
+void fs_process(struct fs *fs, const struct fuse_buf *buf)
+{
+	raw_request = buf->mem;
+	fuse_session_process_buf(fs->session, buf);
+	if (raw_request->opcode == FUSE_INIT) { /* its answer set the kernel's own limit */
+		mount_set_readahead(&fs->connection, fs->config.readahead_kib);
+		__atomic_store_n(&fs->serving.ready, true, __ATOMIC_RELEASE);
+	}
+	raw_request = NULL;
+}
+
 static void *serve(void *arg)
 {
 	struct fs *fs = arg;
 	struct fuse_buf buf = {0};
 
 	pthread_setname_np(pthread_self(), "fuse");
-	while (!fuse_session_exited(fs->session)) {
-		int n = fuse_session_receive_buf(fs->session, &buf);
+	for (;;) {
+		int n;
 
+		serving_park(fs);
+		if (fuse_session_exited(fs->session))
+			break;
+		n = fuse_session_receive_buf(fs->session, &buf);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
 		if (n <= 0)
 			break;
-		raw_request = buf.mem;
-		fuse_session_process_buf(fs->session, &buf);
-		if (raw_request->opcode == FUSE_INIT) /* its answer set the kernel's own limit */
-			mount_set_readahead(&fs->connection, fs->config.readahead_kib);
-		raw_request = NULL;
+		serving_saw(fs, buf.size);
+		fs_process(fs, &buf);
 	}
 	free(buf.mem);
 	fuse_session_exit(fs->session);
@@ -113,18 +125,6 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static void on_mailbox_closed(void *ctx)
-{
-	struct fs *fs = ctx;
-
-	fs->stop_done(fs->stop_ctx);
-}
-
-/* No thread of ours is left that could post; what was posted is delivered by the closing. */
-static void stop_now(struct fs *fs)
-{
-	mailbox_close(&fs->mailbox, on_mailbox_closed, fs);
-}
 
 static void deliver_gone(struct letter *letter)
 {
@@ -136,7 +136,7 @@ static void deliver_gone(struct letter *letter)
 	fs->mounted = false;
 	fs->gone_seen = true;
 	if (fs->stop_done)
-		stop_now(fs);
+		fs_close(fs);
 	else if (!fs->stopping)
 		fs->ops->unmounted(fs->ctx);
 }
@@ -148,6 +148,7 @@ int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const st
 	int rc;
 
 	fs->config = *c;
+	fs->loop = loop;
 	fs->ops = ops;
 	fs->ctx = ctx;
 	if (!fs->config.threads)
@@ -160,6 +161,7 @@ int fs_new(struct fs **out, uv_loop_t *loop, const struct fs_config *c, const st
 		mem_free(fs);
 		return rc;
 	}
+	serving_init(fs);
 	*out = fs;
 	return 0;
 }
@@ -247,6 +249,8 @@ int fs_start(struct fs *fs, struct volume *v, const char **why)
 		rc = fuse_session_custom_io(fs->session, &custom_io, fuse_session_fd(fs->session));
 	if (rc == 0)
 		rc = invalidators_start(fs);
+	if (rc == 0)
+		rc = serving_start(fs);
 	if (rc == 0)
 		rc = start_threads(fs);
 	if (rc < 0)

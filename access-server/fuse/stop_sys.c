@@ -64,12 +64,24 @@ static void on_closed(void *ctx)
 	fs->stop_done(fs->stop_ctx);
 }
 
+static void close_mailbox(struct fs *fs)
+{
+	mailbox_close(&fs->mailbox, on_closed, fs);
+}
+
+/* No thread of ours is left that could post; what was posted is delivered by the closing. */
+void fs_close(struct fs *fs)
+{
+	serving_close(fs, close_mailbox);
+}
+
 /* A mount that somebody detached while it was in use cannot be reached any more: the threads are
  * taken out of their reads. One that was on its way into it needs another kick. */
 void fs_kick(struct fs *fs)
 {
 	if (fs->gone_seen)
 		return;
+	serving_stop(fs);
 	for (unsigned i = 0; i < fs->threads_started; i++)
 		pthread_kill(fs->thread[i], SIGUSR2);
 }
@@ -87,7 +99,7 @@ void fs_stop(struct fs *fs, void (*done)(void *ctx), void *ctx)
 	if (mount_find(fs->path, &id) == 0)
 		umount2(fs->path, MNT_FORCE | MNT_DETACH);
 	if (!fs->threads || fs->gone_seen) {
-		mailbox_close(&fs->mailbox, on_closed, fs);
+		fs_close(fs);
 		return;
 	}
 	mount_abort(&fs->connection);
@@ -104,6 +116,7 @@ void fs_free(struct fs *fs)
 	}
 	writebacks_free(fs);
 	known_free(fs);
+	serving_free(fs);
 	mem_free(fs);
 }
 
