@@ -97,6 +97,7 @@ struct serving {
 	bool by_loop;                /* written by the loop, with the lock */
 	bool ready;                  /* FUSE_INIT is answered; atomic */
 	bool large;                  /* a large write was read by a thread; atomic */
+	bool several;                /* there may be more than one: the last look found all it looked for */
 	bool no_memory;              /* a write that the loop read took from the reserve */
 	nsec_t now, until;           /* threads read till then */
 	struct fuse_buf buf;         /* of the loop */

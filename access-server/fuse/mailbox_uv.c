@@ -1,5 +1,7 @@
 #include "access-server/fuse/mailbox_uv.h"
 
+#include "common/base/clock.h"
+
 static void deliver_all(struct mailbox *m)
 {
 	struct cds_wfcq_head head;
@@ -24,6 +26,7 @@ static void deliver_all(struct mailbox *m)
 
 static void on_bell(uv_async_t *bell)
 {
+	clock_awake();
 	deliver_all(container_of(bell, struct mailbox, bell));
 }
 

@@ -11,6 +11,8 @@
 
 #include <fcntl.h>
 
+#include "common/base/clock.h"
+
 #define THREADS_FOR (200 * NSEC_MSEC)
 #define READS_MAX 4
 
@@ -81,11 +83,14 @@ static bool read_one(struct fs *fs)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct fs *fs = container_of(container_of(poll, struct serving, poll), struct fs, serving);
-	unsigned n = 0;
+	struct serving *s = &fs->serving;
+	unsigned n = 0, max = s->several ? READS_MAX : 1;
 
+	clock_awake();
 	(void)events;
-	while (n < READS_MAX && fs->serving.by_loop && read_one(fs))
+	while (n < max && s->by_loop && read_one(fs))
 		n++;
+	s->several = n == max;
 	if (n == READS_MAX || status < 0)
 		to_threads(fs);
 }

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+_Thread_local nsec_t clock_awake_since;
+
 nsec_t clock_boottime(void)
 {
 	struct timespec ts;

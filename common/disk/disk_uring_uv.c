@@ -1,5 +1,6 @@
 #include "common/disk/disk_uring_uv.h"
 
+#include "common/base/clock.h"
 #include "common/disk/disk_uring.h"
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -8,6 +9,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
+	clock_awake();
 	disk_uring_poll(u->disk);
 }
 

@@ -1,5 +1,6 @@
 #include "common/kv/kv_worker_uv.h"
 
+#include "common/base/clock.h"
 #include "common/kv/kv_behind.h"
 
 static void run(void *arg)
@@ -52,6 +53,7 @@ static const struct kv_behind_ops ops = {start_job, wait_idle};
 
 static void on_ran(uv_async_t *async)
 {
+	clock_awake();
 	kv_behind_done(container_of(async, struct kv_worker, ran)->kv);
 }
 

@@ -333,6 +333,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	uint8_t *p = sink;
 	size_t len = sizeof(sink);
 
+	clock_awake();
 	(void)suggested;
 	if (c->state != CONN_REFUSED)
 		rx_space(&c->rx, &p, &len);
@@ -452,6 +453,7 @@ static void on_connect(uv_connect_t *req, int status)
 {
 	struct conn *c = container_of(req, struct conn, connect);
 
+	clock_awake();
 	if (c->state == CONN_CLOSING)
 		return;
 	if (status == 0)

@@ -70,6 +70,7 @@ static void on_timer(uv_timer_t *timer)
 	nsec_t now = clock_boottime(), late = now - n->ticked - TICK_MSEC * NSEC_MSEC;
 	struct conn *c, *next;
 
+	clock_awake();
 	n->ticked = now;
 	DL_FOREACH_SAFE(n->conns, c, next) {
 		/* Silence while this process itself did not run says nothing about the peer. */
@@ -237,6 +238,7 @@ static void on_connection(uv_stream_t *stream, int status)
 	struct conn *c;
 	int rc;
 
+	clock_awake();
 	if (status < 0) {
 		log_warn("net.accept", "cannot accept a connection: %s", uv_strerror(status));
 		return;

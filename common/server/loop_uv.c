@@ -12,6 +12,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct server *s = handle->data;
 
+	clock_awake();
 	if (signum == SIGUSR1) {
 		trace_dump(stderr);
 		return;
@@ -40,7 +41,8 @@ static void catch_signals(struct server *s)
 
 static void on_timer(uv_timer_t *t)
 {
-	(void)t; /* it only wakes the loop: the work is done in on_prepare() */
+	(void)t;
+	clock_awake(); /* the work is done in on_prepare() */
 }
 
 void server_wake(struct server *s)
@@ -56,6 +58,7 @@ static void on_prepare(uv_prepare_t *p)
 	nsec_t now = clock_boottime(), due = s->ops->tick(s, now);
 
 	server_count_turn(s);
+	clock_awake_since = 0;
 	if (uv_is_closing((uv_handle_t *)&s->tick))
 		return;
 	if (due == NSEC_NEVER)
@@ -89,7 +92,6 @@ int server_run(struct server *s)
 
 	server_env_init(s);
 	uv_loop_init(&s->loop);
-	uv_loop_configure(&s->loop, UV_METRICS_IDLE_TIME);
 	s->started = clock_boottime();
 	uv_timer_init(&s->loop, &s->tick);
 	uv_prepare_init(&s->loop, &s->prepare);

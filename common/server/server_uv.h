@@ -65,8 +65,6 @@ struct loop_stats {
 	uint64_t turns;
 	uint64_t over_1ms, over_10ms, over_100ms;
 	nsec_t longest;
-	nsec_t turn_began;
-	uint64_t idle;                   /* libuv's count then */
 };
 
 struct server {

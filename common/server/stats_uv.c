@@ -8,12 +8,9 @@
 void server_count_turn(struct server *s)
 {
 	struct loop_stats *l = &s->loop_stats;
-	uint64_t idle = uv_metrics_idle_time(&s->loop);
-	nsec_t now = (nsec_t)uv_hrtime(), busy = now - l->turn_began - (nsec_t)(idle - l->idle);
+	nsec_t busy = clock_awake_since ? clock_boottime() - clock_awake_since : 0;
 	bool first = l->turns++ == 0;
 
-	l->turn_began = now;
-	l->idle = idle;
 	if (first || busy < NSEC_MSEC)
 		return;
 	l->over_1ms++;
