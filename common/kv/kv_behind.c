@@ -29,7 +29,7 @@ static struct kv_behind *behind_of(struct kv *kv)
 
 static struct kv *changes_new(void)
 {
-	struct kv *kv = kv_new_mem();
+	struct kv *kv = kv_new_changes();
 
 	CHECK(kv_begin(kv) == 0);
 	return kv;
@@ -37,7 +37,7 @@ static struct kv *changes_new(void)
 
 static int change_put(struct kv *changes, uint8_t kind, struct kv_span key, struct kv_span value)
 {
-	uint8_t *p = mem_new(value.len + 1);
+	uint8_t few[512], *p = value.len < sizeof(few) ? few : mem_new(value.len + 1);
 	int rc;
 
 	CHECK(key.len < KV_KEY_BYTES_MAX); /* so that it has a successor */
@@ -45,7 +45,8 @@ static int change_put(struct kv *changes, uint8_t kind, struct kv_span key, stru
 	if (value.len > 0)
 		memcpy(p + 1, value.p, value.len);
 	rc = kv_put(changes, key, (struct kv_span){p, value.len + 1});
-	mem_free(p);
+	if (p != few)
+		mem_free(p);
 	return rc;
 }
 

@@ -1,7 +1,8 @@
 /* The in-memory backend: a skip list (Pugh 1990) with an undo log per transaction.
  *
  * For the simulator: what was committed counts as durable, what was not is undone by
- * kv_mem_crash(). Levels come from a counter, so equal histories give equal structures. */
+ * kv_mem_crash(). Levels come from a counter, so equal histories give equal structures. Without the log it
+ * is what kv_behind.c keeps changes in until they are written. */
 #include "common/kv/kv.h"
 
 #include "common/base/bytes.h"
@@ -11,7 +12,8 @@
 #define LEVELS 16
 
 struct node {
-	struct kv_span key, value;
+	struct kv_span key, value; /* the key's bytes are behind the links */
+	unsigned levels;
 	struct node *next[];
 };
 
@@ -24,8 +26,10 @@ struct undo {
 struct kv_mem {
 	struct kv base;
 	struct node *head[LEVELS];
+	unsigned levels;      /* of the tallest node there ever was */
 	uint64_t inserted;
 	uint64_t used;
+	bool undoes;
 	struct undo *undo;
 	size_t undos, undo_capacity;
 	uint64_t limit;       /* of the file system it is thought to be on */
@@ -61,7 +65,9 @@ static struct node *find(struct kv_mem *m, struct kv_span key, struct node **lin
 {
 	struct node **at = m->head;
 
-	for (unsigned level = LEVELS; level-- > 0;) {
+	for (unsigned level = LEVELS; link && level-- > m->levels;)
+		link[level] = &m->head[level];
+	for (unsigned level = m->levels; level-- > 0;) {
 		struct node **next = at;
 
 		while (next[level] && compare(next[level]->key, key) < 0)
@@ -71,6 +77,11 @@ static struct node *find(struct kv_mem *m, struct kv_span key, struct node **lin
 			link[level] = &at[level];
 	}
 	return at[0];
+}
+
+static bool is_at(const struct node *n, struct kv_span key)
+{
+	return n && compare(n->key, key) == 0;
 }
 
 /* One in four nodes reaches the next level. The counter is mixed: its own bits follow the pattern
@@ -85,33 +96,30 @@ static unsigned pick_levels(struct kv_mem *m)
 	return MIN(1 + zeros / 2, (unsigned)LEVELS);
 }
 
-static void insert(struct kv_mem *m, struct kv_span key, struct kv_span value)
+/* Takes `value`; `link` as find() filled it. */
+static void insert(struct kv_mem *m, struct node **link[LEVELS], struct kv_span key, struct kv_span value)
 {
-	struct node **link[LEVELS];
-	struct node *n;
 	unsigned levels = pick_levels(m);
+	size_t links = levels * sizeof(((struct node *)0)->next[0]);
+	struct node *n = mem_new(sizeof(*n) + links + key.len);
 
-	find(m, key, link);
-	n = mem_new(sizeof(*n) + LEVELS * sizeof(n->next[0]));
-	n->key = key;
+	n->levels = levels;
+	n->key = (struct kv_span){(uint8_t *)(n + 1) + links, key.len};
+	memcpy((uint8_t *)(n + 1) + links, key.p, key.len);
 	n->value = value;
 	for (unsigned i = 0; i < levels; i++) {
 		n->next[i] = *link[i];
 		*link[i] = n;
 	}
+	m->levels = MAX(m->levels, levels);
 	m->used += key.len + value.len;
 }
 
-static void erase(struct kv_mem *m, struct kv_span key)
+static void erase(struct kv_mem *m, struct node **link[LEVELS], struct node *n)
 {
-	struct node **link[LEVELS];
-	struct node *n = find(m, key, link);
-
-	for (unsigned i = 0; i < LEVELS; i++)
-		if (*link[i] == n)
-			*link[i] = n->next[i];
+	for (unsigned i = 0; i < n->levels; i++)
+		*link[i] = n->next[i];
 	m->used -= n->key.len + n->value.len;
-	drop(n->key);
 	drop(n->value);
 	mem_free(n);
 }
@@ -120,11 +128,13 @@ static struct node *lookup(struct kv_mem *m, struct kv_span key)
 {
 	struct node *n = find(m, key, NULL);
 
-	return n && compare(n->key, key) == 0 ? n : NULL;
+	return is_at(n, key) ? n : NULL;
 }
 
 static void remember(struct kv_mem *m, struct kv_span key, const struct node *old)
 {
+	if (!m->undoes)
+		return;
 	if (m->undos == m->undo_capacity) {
 		m->undo_capacity = MAX((size_t)64, m->undo_capacity * 2);
 		m->undo = mem_resize(m->undo, m->undo_capacity, sizeof(*m->undo));
@@ -136,15 +146,14 @@ static void remember(struct kv_mem *m, struct kv_span key, const struct node *ol
 	};
 }
 
-static void set(struct kv_mem *m, struct kv_span key, struct kv_span value)
+/* Takes `value`. */
+static void set(struct kv_mem *m, struct node **link[LEVELS], struct node *n, struct kv_span key,
+                struct kv_span value)
 {
-	struct node *n = lookup(m, key);
-
-	if (!n) {
-		insert(m, dup(key), dup(value));
+	if (!is_at(n, key)) {
+		insert(m, link, key, value);
 		return;
 	}
-	value = dup(value); /* before the old one goes: it may be a part of it */
 	m->used += value.len - n->value.len;
 	drop(n->value);
 	n->value = value;
@@ -181,12 +190,16 @@ static int mem_commit(struct kv *kv)
 static void mem_abort(struct kv *kv)
 {
 	struct kv_mem *m = mem_of(kv);
+	struct node **link[LEVELS];
 
 	for (size_t i = m->undos; i-- > 0;) {
-		if (lookup(m, m->undo[i].key))
-			erase(m, m->undo[i].key);
-		if (m->undo[i].existed)
-			insert(m, dup(m->undo[i].key), dup(m->undo[i].value));
+		struct undo *u = &m->undo[i];
+		struct node *n = find(m, u->key, link);
+
+		if (u->existed)
+			set(m, link, n, u->key, dup(u->value));
+		else if (is_at(n, u->key))
+			erase(m, link, n);
 	}
 	forget_undo(m);
 }
@@ -204,21 +217,23 @@ static int mem_get(struct kv *kv, struct kv_span key, struct kv_span *value)
 static int mem_put(struct kv *kv, struct kv_span key, struct kv_span value)
 {
 	struct kv_mem *m = mem_of(kv);
+	struct node **link[LEVELS], *n = find(m, key, link);
 
-	remember(m, key, lookup(m, key));
-	set(m, key, value);
+	value = dup(value); /* before the old one goes: it may be a part of it */
+	remember(m, key, is_at(n, key) ? n : NULL);
+	set(m, link, n, key, value);
 	return 0;
 }
 
 static int mem_del(struct kv *kv, struct kv_span key)
 {
 	struct kv_mem *m = mem_of(kv);
-	struct node *n = lookup(m, key);
+	struct node **link[LEVELS], *n = find(m, key, link);
 
-	if (!n)
+	if (!is_at(n, key))
 		return -ENOENT;
 	remember(m, key, n);
-	erase(m, key);
+	erase(m, link, n);
 	return 0;
 }
 
@@ -256,8 +271,15 @@ static int mem_export_mem(struct kv *kv, void **bytes, size_t *len)
 
 static void clear(struct kv_mem *m)
 {
-	while (m->head[0])
-		erase(m, m->head[0]->key);
+	struct node *n, *next;
+
+	for (n = m->head[0]; n; n = next) {
+		next = n->next[0];
+		drop(n->value);
+		mem_free(n);
+	}
+	memset(m->head, 0, sizeof(m->head));
+	m->used = 0;
 }
 
 static bool take_entry(struct cursor *c, struct kv_span *key, struct kv_span *value)
@@ -280,8 +302,11 @@ static int mem_import_mem(struct kv *kv, const void *bytes, size_t len)
 			return ERR_CORRUPT;
 	clear(m);
 	c = (struct cursor){bytes, len, false};
-	while (c.left > 0 && take_entry(&c, &key, &value))
-		set(m, key, value);
+	while (c.left > 0 && take_entry(&c, &key, &value)) {
+		struct node **link[LEVELS], *n = find(m, key, link);
+
+		set(m, link, n, key, dup(value));
+	}
 	return 0;
 }
 
@@ -348,13 +373,24 @@ static const struct kv_ops ops = {
 	.held = mem_held,
 };
 
-struct kv *kv_new_mem(void)
+static struct kv *new_mem(bool undoes)
 {
 	struct kv_mem *m = mem_new(sizeof(*m));
 
 	m->base.ops = &ops;
 	m->limit = UINT64_MAX;
+	m->undoes = undoes;
 	return &m->base;
+}
+
+struct kv *kv_new_mem(void)
+{
+	return new_mem(true);
+}
+
+struct kv *kv_new_changes(void)
+{
+	return new_mem(false);
 }
 
 void kv_mem_crash(struct kv *kv)

@@ -32,6 +32,9 @@ struct kv_ops {
 	uint64_t (*held)(struct kv *kv);
 };
 
+/* In memory, for kv_behind.c: nothing in it is ever undone, so that a change costs one search. */
+struct kv *kv_new_changes(void);
+
 /* Embedded first in each backend's struct. */
 struct kv {
 	const struct kv_ops *ops;
