@@ -132,6 +132,9 @@ struct lock_wait {
 	struct lock_wait *next, *prev;
 	session_id_t session;
 	uint64_t ino, owner;
+	struct msg_op_lock lock;        /* what it asked for, and when last */
+	nsec_t asked_at;
+	nsec_t circle_since;            /* when it was found to wait for itself; 0: it was not */
 	nsec_t resend_at;               /* NSEC_NEVER: nothing freed yet */
 	unsigned sent;
 };
@@ -326,7 +329,8 @@ unsigned lease_recalls(struct hint *h, struct sess *s, uint8_t *out, unsigned ma
 bool lease_overdue(const struct hint *h, const struct sess *s);
 
 /* --- locks (requests.c) --- */
-void lock_wait_add(struct hint *h, const struct msg *op);
+/* A lock was refused that is waited for. False: the waiter would wait for ever, EDEADLK. */
+MUST_CHECK bool lock_wait_add(struct hint *h, const struct msg *op);
 void lock_wait_forget(struct hint *h, session_id_t session, uint64_t ino, uint64_t owner);
 void lock_waits_freed(struct hint *h, uint64_t ino);
 nsec_t lock_waits_tick(struct hint *h, nsec_t now);

@@ -1,11 +1,16 @@
 /* Who waits for a lock: told when it may be asked for again. Volatile; a waiter also asks now and
- * then by itself, so a lost notice or a new leader costs time, not the lock. */
+ * then by itself, so a lost notice or a new leader costs time, not the lock.
+ *
+ * Who waits, round some corners, for itself gets EDEADLK (fcntl(2)), as Linux finds it: from each waiter to
+ * whoever is in its way, and to what that one waits for. Nobody tells of a wait that was given up, so a
+ * circle counts when all of it has been asked for again since it was found first. flock has none of this. */
 #include "common/base/mem.h"
 #include "hint-server/quorum/hint_private.h"
 
 #define LOCK_WAITS_MAX 8192
 #define LOCK_READY_RESEND (200 * NSEC_MSEC)
 #define LOCK_READY_MAX 10
+#define CIRCLE_MAX 10
 
 static void wait_free(struct hint *h, struct lock_wait *w)
 {
@@ -14,19 +19,60 @@ static void wait_free(struct hint *h, struct lock_wait *w)
 	mem_free(w);
 }
 
-void lock_wait_add(struct hint *h, const struct msg *op)
+static struct lock_wait *find(struct hint *h, session_id_t session, uint64_t owner, uint64_t ino)
 {
 	struct lock_wait *w;
 
+	DL_FOREACH(h->lock_waits, w)
+		if (w->session == session && w->owner == owner && w->lock.flavour == LOCK_POSIX &&
+		    (ino == 0 || w->ino == ino))
+			return w;
+	return NULL;
+}
+
+/* Every wait on the way was asked for after `since`. */
+static bool in_circle(struct hint *h, const struct msg_op_lock *asked, nsec_t since)
+{
+	const struct msg_op_lock *lock = asked;
+	struct catalog_lock blocker;
+	const struct lock_wait *w;
+
+	for (unsigned n = 0; n < CIRCLE_MAX; n++) {
+		if (!catalog_lock_blocker(h->catalog, lock->session, lock, &blocker))
+			return false;
+		if (blocker.session == asked->session && blocker.owner == asked->owner)
+			return true;
+		w = find(h, blocker.session, blocker.owner, 0);
+		if (!w || w->asked_at <= since)
+			return false;
+		lock = &w->lock;
+	}
+	return false;
+}
+
+bool lock_wait_add(struct hint *h, const struct msg *op)
+{
+	const struct msg_op_lock *lock = &op->op_lock;
+	struct lock_wait *w = find(h, lock->session, lock->owner, lock->ino);
+	bool circle = lock->flavour == LOCK_POSIX && in_circle(h, lock, 0);
+	nsec_t since = circle && w ? w->circle_since : 0;
+
+	lock_wait_forget(h, lock->session, lock->ino, lock->owner);
+	if (since && in_circle(h, lock, since))
+		return false;
 	if (h->n_lock_waits == LOCK_WAITS_MAX)
 		wait_free(h, h->lock_waits);
 	w = mem_new(sizeof(*w));
-	w->session = op->op_lock.session;
-	w->ino = op->op_lock.ino;
-	w->owner = op->op_lock.owner;
+	w->session = lock->session;
+	w->ino = lock->ino;
+	w->owner = lock->owner;
+	w->lock = *lock;
+	w->asked_at = hint_now(h);
+	w->circle_since = since || !circle ? since : w->asked_at;
 	w->resend_at = NSEC_NEVER;
 	DL_APPEND(h->lock_waits, w);
 	h->n_lock_waits++;
+	return true;
 }
 
 void lock_wait_forget(struct hint *h, session_id_t session, uint64_t ino, uint64_t owner)

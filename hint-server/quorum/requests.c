@@ -551,9 +551,12 @@ void requests_applied(struct hint *h, uint64_t index, const struct msg *op,
 	if (op->type == MSG_TYPE_op_shown)
 		shown_logged(h);
 	if (op->type == MSG_TYPE_op_lock) {
-		lock_wait_forget(h, op->op_lock.session, op->op_lock.ino, op->op_lock.owner);
-		if (op->op_lock.wait && reply->m.r_status.status == STATUS_AGAIN)
-			lock_wait_add(h, op);
+		bool waits = op->op_lock.wait && reply->m.r_status.status == STATUS_AGAIN;
+
+		if (!waits)
+			lock_wait_forget(h, op->op_lock.session, op->op_lock.ino, op->op_lock.owner);
+		else if (!lock_wait_add(h, op))
+			reply->m.r_status.status = STATUS_DEADLOCK;
 	}
 	HASH_FIND(hh_index, h->by_index, &index, sizeof(index), r);
 	if (r) {

@@ -98,4 +98,37 @@ def locks_many(a, b):
         lock_range(here, fcntl.LOCK_EX, 20000, 1)
 
 
-CALLS = [locks_posix, locks_ofd, locks_flock, locks_many]
+def hold_and_want(mount, mine, other, ready, go):
+    """Holds a lock on one file until it has one on the other; its errno."""
+    with Opened(f"{mount}/{mine}", os.O_RDWR) as held, Opened(f"{mount}/{other}", os.O_RDWR) as wanted:
+        lock_range(held, fcntl.LOCK_EX, 0, 1)
+        os.write(ready, b".")
+        os.read(go, 1)
+        try:
+            lock_range(wanted, fcntl.LOCK_EX, 0, 1, wait=True)
+        except OSError as e:
+            return e.errno
+        return 0
+
+
+def locks_deadlock(a, b):
+    """Three processes on two sites, each waits for the lock of the next one: one of them is told, and the
+    others go on."""
+    children, go, (ready, said) = [], [os.pipe() for _ in range(3)], os.pipe()
+    for name in "xyz":
+        write(f"{a}/{name}", b"")
+    for n, mount in enumerate((a, b, a)):
+        children.append(os.fork())
+        if children[-1] == 0:
+            os._exit(hold_and_want(mount, "xyz"[n], "xyz"[(n + 1) % 3], said, go[n][0]))
+    for _ in children:
+        os.read(ready, 1)
+    for _, end in go:
+        os.write(end, b".")
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    expect("their errors", sorted(codes), [0, 0, errno.EDEADLK])
+    for fd in (ready, said, *sum(go, ())):
+        os.close(fd)
+
+
+CALLS = [locks_posix, locks_ofd, locks_flock, locks_many, locks_deadlock]

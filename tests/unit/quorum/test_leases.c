@@ -454,6 +454,29 @@ Test(leases, who_waits_for_a_lock_is_told)
 	cr_assert_eq(lock(1, ino, F_WRLCK, 1), STATUS_OK);
 }
 
+/* EDEADLK, when all of the circle was asked for again since it was found. */
+Test(leases, who_waits_for_itself_is_told)
+{
+	uint64_t a, b;
+
+	start_with_file(&a);
+	b = make_file(1, "b");
+	cr_assert_eq(lock(0, a, F_WRLCK, 0), STATUS_OK);
+	cr_assert_eq(lock(1, b, F_WRLCK, 0), STATUS_OK);
+	cr_assert_eq(lock(0, b, F_WRLCK, 1), STATUS_AGAIN);
+	rig_run(&g, 100 * NSEC_MSEC);
+	cr_assert_eq(lock(1, a, F_WRLCK, 1), STATUS_AGAIN, "found, but client 0 may have given up");
+	rig_run(&g, 100 * NSEC_MSEC);
+	cr_assert_eq(lock(1, a, F_WRLCK, 1), STATUS_AGAIN, "it has not asked again");
+	cr_assert_eq(lock(0, b, F_WRLCK, 1), STATUS_AGAIN);
+	rig_run(&g, 100 * NSEC_MSEC);
+	cr_assert_eq(lock(1, a, F_WRLCK, 1), STATUS_DEADLOCK);
+	cr_assert_eq(lock(1, b, F_UNLCK, 0), STATUS_OK);
+	cr_assert_eq(lock(0, b, F_WRLCK, 1), STATUS_OK);
+	cr_assert_eq(lock(1, a, F_WRLCK, 1), STATUS_AGAIN);
+	cr_assert_eq(lock(1, a, F_WRLCK, 1), STATUS_AGAIN, "client 0 waits for nothing");
+}
+
 Test(leases, locks_of_the_dead_are_freed)
 {
 	uint64_t ino;
