@@ -2,11 +2,7 @@
  *
  *   checksums of the target -> checksums of the source -> the pages that differ -> INSTALL
  *
- * A page that is bad at the source may be anywhere else: whatever fits the sum that the source has of it
- * is that page, of whatever version the block is there (`spare`). What nobody has is lost: the target gets
- * the sum without the bytes, if the owner allows that, so that nothing old is read there (P3, P7). Nothing
- * is lost as long as one was not asked, or has a newer version of the block: a write of a part of the page
- * merged the rest of it into that one.
+ * Pages that are bad at the source are looked for elsewhere (copy_bad.c).
  *
  * Invariants:
  * - all that is read from the source is of one version; if it moved between the steps, all over;
@@ -18,24 +14,12 @@
 
 #define GIVE_UP (5 * NSEC_SEC)
 
-enum { SOURCE, TARGET };
-
-enum page_state {
-	PAGE_LEAVE,   /* the target has it */
-	PAGE_ZERO,
-	PAGE_WANTED,  /* to be read from the source */
-	PAGE_GOT,
-	PAGE_SKIPPED, /* the target has it, and it is bad at the source */
-	PAGE_BAD,     /* wanted, and bad at the source */
-	PAGE_KEPT,    /* the same, and what the target has of it stays */
-};
-
 uint32_t block_len(const struct file *f, uint64_t no)
 {
 	return no == BLOCK_ATTR ? PAGE_BYTES : (uint32_t)file_block_bytes(f);
 }
 
-static void end(struct copy *c, enum copy_result result)
+void copy_end(struct copy *c, enum copy_result result)
 {
 	timer_stop(c->f->v, &c->timer);
 	c->done(c, result);
@@ -77,7 +61,7 @@ static void spread(struct copy *c, unsigned which, const struct msg_read_reply *
 		}
 }
 
-static bool same_sum(const struct copy *c, uint32_t p)
+bool copy_same_sum(const struct copy *c, uint32_t p)
 {
 	return memcmp(c->sums[SOURCE] + p * 8, c->sums[TARGET] + p * 8, 8) == 0;
 }
@@ -108,13 +92,13 @@ static bool on_installed(struct rpc *rpc, const struct msg *m)
 	if (status == STATUS_OK)
 		peer_acknowledged(c->f->v, m->src, r);
 	if (status == STATUS_OK)
-		end(c, COPY_DONE);
+		copy_end(c, COPY_DONE);
 	else if (status == STATUS_AHEAD)
-		end(c, COPY_AHEAD);
+		copy_end(c, COPY_AHEAD);
 	else if (status == STATUS_BAD_PAGE && !c->whole)
-		end(c, COPY_BAD);
+		copy_end(c, COPY_BAD);
 	else
-		end(c, COPY_AGAIN);
+		copy_end(c, COPY_AGAIN);
 	return true;
 }
 
@@ -142,7 +126,7 @@ static uint32_t gather_pages(struct copy *c, uint8_t *set, uint8_t *zero, uint8_
 	return n;
 }
 
-static void install(struct copy *c)
+void copy_install(struct copy *c)
 {
 	struct file *f = c->f;
 	uint32_t pages = block_len(f, c->no) / PAGE_BYTES, n, bytes = DIV_UP(pages, 8);
@@ -175,8 +159,8 @@ static void install(struct copy *c)
 
 /* --- reading --- */
 
-static void read_block(struct copy *c, unsigned replica, unsigned flags, uint32_t first, uint32_t pages,
-                       bool (*done)(struct rpc *rpc, const struct msg *m))
+void copy_read(struct copy *c, unsigned replica, unsigned flags, uint32_t first, uint32_t pages,
+               bool (*done)(struct rpc *rpc, const struct msg *m))
 {
 	struct file *f = c->f;
 	struct msg m = {.type = MSG_TYPE_read, .dst = c->server[replica]};
@@ -193,7 +177,7 @@ static void read_block(struct copy *c, unsigned replica, unsigned flags, uint32_
 }
 
 /* False: not an answer to go on with (asked again, or the copy has ended). */
-static bool take(struct rpc *rpc, const struct msg *m, bool *finished)
+bool copy_take(struct rpc *rpc, const struct msg *m, bool *finished)
 {
 	struct copy *c = rpc->ctx;
 	const struct msg_read_reply *r = &m->read_reply;
@@ -230,114 +214,10 @@ static bool as_listed(const struct copy *c, const struct msg_read_reply *r)
 	return true;
 }
 
-static void got_page(struct copy *c, uint32_t p, const uint8_t *data)
+void copy_got_page(struct copy *c, uint32_t p, const uint8_t *data)
 {
 	memcpy(c->data->data + (p - c->first) * PAGE_BYTES, data, PAGE_BYTES);
 	c->page[p] = PAGE_GOT;
-}
-
-/* --- pages that are bad at the source --- */
-
-static bool any(const struct copy *c, enum page_state state)
-{
-	for (uint32_t p = c->first; p < c->first + c->pages; p++)
-		if (c->page[p] == state)
-			return true;
-	return false;
-}
-
-void copy_note_lost(const struct copy *c)
-{
-	for (uint32_t p = c->first; c->bad && p < c->first + c->pages; p++)
-		if (c->page[p] == PAGE_BAD || c->page[p] == PAGE_KEPT)
-			lost_add(c->f, c->no, p);
-}
-
-/* Everybody was asked. */
-static void bad_pages_end(struct copy *c)
-{
-	for (uint32_t p = c->first; p < c->first + c->pages; p++)
-		if (c->page[p] == PAGE_BAD && c->comparable && same_sum(c, p))
-			c->page[p] = PAGE_KEPT;
-	c->bad = !c->newer && (any(c, PAGE_BAD) || any(c, PAGE_KEPT));
-	if (any(c, PAGE_BAD) && (!c->may_lose || c->unasked || c->newer))
-		end(c, COPY_BAD);
-	else
-		install(c);
-}
-
-static void spare_next(struct copy *c);
-static bool on_spare_page(struct rpc *rpc, const struct msg *m);
-
-/* The next bad page that the spare one has a sum of. */
-static void spare_page(struct copy *c)
-{
-	struct span fits = {c->fits, DIV_UP(block_len(c->f, c->no) / PAGE_BYTES, 8)};
-
-	while (c->page_at < c->first + c->pages &&
-	       (c->page[c->page_at] != PAGE_BAD || !bit_get(fits, c->page_at)))
-		c->page_at++;
-	if (c->page_at == c->first + c->pages)
-		spare_next(c);
-	else
-		read_block(c, c->spare_now, READ_REPAIR, c->page_at, 1, on_spare_page);
-}
-
-/* The sum decides: it is of file, block, page and bytes. */
-static bool on_spare_page(struct rpc *rpc, const struct msg *m)
-{
-	struct copy *c = rpc->ctx;
-	const struct msg_read_reply *r = &m->read_reply;
-	uint32_t p = c->page_at;
-	bool finished;
-
-	if (!take(rpc, m, &finished))
-		return finished;
-	if (r->status == STATUS_OK && m->payload.len == PAGE_BYTES &&
-	    page_sum(c->f->ino, c->no, p, slice_data(m->payload)) == get_u64le(c->sums[SOURCE] + p * 8))
-		got_page(c, p, slice_data(m->payload));
-	c->page_at++;
-	spare_page(c);
-	return true;
-}
-
-static bool on_spare_sums(struct rpc *rpc, const struct msg *m)
-{
-	struct copy *c = rpc->ctx;
-	const struct msg_read_reply *r = &m->read_reply;
-	uint32_t pages = block_len(c->f, c->no) / PAGE_BYTES, at = 0;
-	bool finished;
-
-	if (!take(rpc, m, &finished))
-		return finished;
-	memset(c->fits, 0, DIV_UP(pages, 8));
-	c->newer = c->newer || (r->status == STATUS_OK &&
-	                        rank_cmp((struct rank){r->closed, r->version},
-	                                 (struct rank){c->at_closed, c->at}) > 0);
-	for (uint32_t p = 0; p < pages && r->status == STATUS_OK; p++)
-		if (bit_get(r->present, p) && (at + 1) * 8 <= r->sums.len &&
-		    memcmp(r->sums.p + at++ * 8, c->sums[SOURCE] + p * 8, 8) == 0)
-			bit_set(c->fits, p);
-	c->page_at = c->first;
-	spare_page(c);
-	return true;
-}
-
-static void spare_next(struct copy *c)
-{
-	unsigned i = 0;
-
-	while (i < REPLICAS && (!(c->spare >> i & 1) || peer_get(c->f->v, c->server[i])->down))
-		i++;
-	if (i == REPLICAS || !any(c, PAGE_BAD)) {
-		c->unasked = c->spare != 0 && !VOL_BUG(c->f->v, VOLUME_BUG_LOSE_EARLY);
-		bad_pages_end(c);
-		return;
-	}
-	c->spare &= (uint8_t)~(1u << i);
-	c->spare_now = i;
-	read_block(c, i, READ_SUMS_ONLY | READ_REPAIR, 0, block_len(c->f, c->no) / PAGE_BYTES,
-	           on_spare_sums);
 }
 
 /* --- pages of the source --- */
@@ -352,13 +232,13 @@ static void read_more(struct copy *c)
 	while (c->page_at < last && c->page[c->page_at] != PAGE_WANTED)
 		c->page_at++;
 	if (c->page_at == last) {
-		spare_next(c);
+		copy_bad_pages(c);
 		return;
 	}
 	c->page_end = c->page_at + 1;
 	while (c->page_end < last && c->page[c->page_end] != PAGE_BAD && c->page[c->page_end] != PAGE_SKIPPED)
 		c->page_end++;
-	read_block(c, c->from, 0, c->page_at, c->page_end - c->page_at, on_data);
+	copy_read(c, c->from, 0, c->page_at, c->page_end - c->page_at, on_data);
 }
 
 static bool bad_page_told(struct copy *c, uint32_t off)
@@ -377,7 +257,7 @@ static void got_pages(struct copy *c, struct slice data)
 
 	for (uint32_t p = c->page_at; p < c->page_end; p++) {
 		if (c->page[p] == PAGE_WANTED)
-			got_page(c, p, slice_data(data) + at * PAGE_BYTES);
+			copy_got_page(c, p, slice_data(data) + at * PAGE_BYTES);
 		at += source_has(c, p);
 	}
 	c->page_at = c->page_end;
@@ -389,18 +269,18 @@ static bool on_data(struct rpc *rpc, const struct msg *m)
 	const struct msg_read_reply *r = &m->read_reply;
 	bool finished;
 
-	if (!take(rpc, m, &finished))
+	if (!copy_take(rpc, m, &finished))
 		return finished;
 	if (r->status == STATUS_BAD_PAGE && version_eq(r->version, c->at) && bad_page_told(c, r->off)) {
 		read_more(c);
 		return true;
 	}
 	if (r->status == STATUS_BAD_PAGE) {
-		end(c, COPY_BAD);
+		copy_end(c, COPY_BAD);
 	} else if (r->status != STATUS_OK || !version_eq(r->version, c->at)) {
-		end(c, COPY_AGAIN);
+		copy_end(c, COPY_AGAIN);
 	} else if (!read_reply_good(c->f, r, m->payload) || !as_listed(c, r)) {
-		end(c, COPY_BAD);
+		copy_end(c, COPY_BAD);
 	} else {
 		got_pages(c, m->payload);
 		read_more(c);
@@ -417,7 +297,7 @@ static void differences(struct copy *c)
 	c->fits = mem_new(DIV_UP(pages, 8));
 	c->first = c->pages = 0;
 	for (uint32_t p = 0; p < pages; p++) {
-		if (!c->whole && same_sum(c, p))
+		if (!c->whole && copy_same_sum(c, p))
 			continue;
 		c->page[p] = source_has(c, p) ? PAGE_WANTED : PAGE_ZERO;
 		if (c->page[p] == PAGE_ZERO)
@@ -439,30 +319,30 @@ static bool on_source_sums(struct rpc *rpc, const struct msg *m)
 	struct block *b = block_find(c->f, c->no);
 	bool finished;
 
-	if (!take(rpc, m, &finished))
+	if (!copy_take(rpc, m, &finished))
 		return finished;
 	if (r->status != STATUS_OK || (b && version_cmp(r->version, b->freed) < 0)) {
-		end(c, r->status == STATUS_BAD_PAGE ? COPY_BAD : COPY_AGAIN);
+		copy_end(c, r->status == STATUS_BAD_PAGE ? COPY_BAD : COPY_AGAIN);
 		return true;
 	}
 	c->at = r->version;
 	c->at_closed = r->closed;
 	source = (struct rank){MAX(r->closed, c->closed), r->version};
 	if (rank_cmp(source, target) < 0 && !VOL_BUG(c->f->v, VOLUME_BUG_REPAIR_AHEAD)) {
-		end(c, COPY_AHEAD);
+		copy_end(c, COPY_AHEAD);
 		return true;
 	}
 	spread(c, SOURCE, r);
 	/* Equal versions are equal bytes; but a lower `closed` would outrank nothing (trap A1). */
 	if (version_eq(c->at, c->old) && !c->whole && c->closed == 0 && c->old_closed >= c->at_closed) {
-		end(c, COPY_DONE);
+		copy_end(c, COPY_DONE);
 		return true;
 	}
 	differences(c);
 	if (c->pages > 0)
 		read_more(c);
 	else
-		install(c);
+		copy_install(c);
 	return true;
 }
 
@@ -472,11 +352,11 @@ static bool on_target_sums(struct rpc *rpc, const struct msg *m)
 	const struct msg_read_reply *r = &m->read_reply;
 	bool finished;
 
-	if (!take(rpc, m, &finished))
+	if (!copy_take(rpc, m, &finished))
 		return finished;
 	/* A blank server knows nothing of the block; one with a bad page needs all of them. */
 	if (r->status != STATUS_OK && r->status != STATUS_UNKNOWN && r->status != STATUS_BAD_PAGE) {
-		end(c, COPY_AGAIN);
+		copy_end(c, COPY_AGAIN);
 		return true;
 	}
 	c->comparable = r->status == STATUS_OK;
@@ -486,13 +366,13 @@ static bool on_target_sums(struct rpc *rpc, const struct msg *m)
 	spread(c, TARGET, &(struct msg_read_reply){0});
 	if (r->status == STATUS_OK)
 		spread(c, TARGET, r);
-	read_block(c, c->from, READ_SUMS_ONLY, 0, block_len(c->f, c->no) / PAGE_BYTES, on_source_sums);
+	copy_read(c, c->from, READ_SUMS_ONLY, 0, block_len(c->f, c->no) / PAGE_BYTES, on_source_sums);
 	return true;
 }
 
 static void on_copy_timer(struct volume *v UNUSED, struct vol_timer *t)
 {
-	end(container_of(t, struct copy, timer), COPY_AGAIN);
+	copy_end(container_of(t, struct copy, timer), COPY_AGAIN);
 }
 
 void copy_start(struct copy *c)
@@ -507,5 +387,5 @@ void copy_start(struct copy *c)
 		block_get(f, c->no)->retain++;
 		c->retains = true;
 	}
-	read_block(c, c->to, READ_SUMS_ONLY | READ_REPAIR, 0, block_len(f, c->no) / PAGE_BYTES, on_target_sums);
+	copy_read(c, c->to, READ_SUMS_ONLY | READ_REPAIR, 0, block_len(f, c->no) / PAGE_BYTES, on_target_sums);
 }

@@ -10,6 +10,18 @@ enum copy_result {
 	COPY_BAD,     /* a page is bad at the source, and nobody else who could be asked has it */
 };
 
+enum page_state {
+	PAGE_LEAVE,   /* the target has it */
+	PAGE_ZERO,
+	PAGE_WANTED,  /* to be read from the source */
+	PAGE_GOT,
+	PAGE_SKIPPED, /* the target has it, and it is bad at the source */
+	PAGE_BAD,     /* wanted, and bad at the source */
+	PAGE_KEPT,    /* the same, and what the target has of it stays */
+};
+
+enum { SOURCE, TARGET };
+
 struct copy {
 	struct copy *prev, *next;      /* the owner's */
 	struct file *f;
@@ -35,7 +47,7 @@ struct copy {
 	struct iobuf *data;
 	uint32_t page_at, page_end;    /* being read */
 	unsigned spare_now;
-	uint8_t *fits;                 /* bits: pages of which it has the sum that the source has */
+	uint8_t *fits;                 /* bits: pages of it that may help */
 	bool unasked, newer;           /* some spare was away; has more than the source */
 	bool bad;                      /* some page was neither at the source nor at a spare */
 	bool retains;                  /* keeps the block's records meanwhile */
@@ -47,3 +59,14 @@ void copy_start(struct copy *c); /* with f, no, from, to, closed, whole, done, c
 void copy_free(struct copy *c);
 void copy_note_lost(const struct copy *c); /* pages that neither source nor spares had: lost_add() */
 uint32_t block_len(const struct file *f, uint64_t no);
+
+/* --- between copy.c and copy_bad.c --- */
+void copy_end(struct copy *c, enum copy_result result);
+bool copy_same_sum(const struct copy *c, uint32_t p);
+void copy_read(struct copy *c, unsigned replica, unsigned flags, uint32_t first, uint32_t pages,
+               bool (*done)(struct rpc *rpc, const struct msg *m));
+/* False: not an answer to go on with (asked again, or the copy has ended). */
+bool copy_take(struct rpc *rpc, const struct msg *m, bool *finished);
+void copy_got_page(struct copy *c, uint32_t p, const uint8_t *data);
+void copy_install(struct copy *c);  /* the last step */
+void copy_bad_pages(struct copy *c); /* looks for them elsewhere, then copy_install() or copy_end() */

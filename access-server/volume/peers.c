@@ -164,6 +164,7 @@ bool rpc_recv(struct volume *v, const struct msg *m)
 	HASH_FIND(hh, v->rpcs, &id, sizeof(id), rpc);
 	if (!rpc || rpc->m.dst != m->src)
 		return false;
+	peer_get(v, m->src)->down = false;
 	if (!rpc->done(rpc, m))
 		return true; /* the timer asks again */
 	HASH_FIND(hh, v->rpcs, &id, sizeof(id), rpc); /* done() may have cancelled it */

@@ -8,7 +8,7 @@
  * attr_record.c size, times, pending trim                truncate.c truncate, punch, zero range
  * lost.c        pages that no replica can read
  * scan.c        which blocks exist                       seek.c     SEEK_DATA, SEEK_HOLE
- * recovery.c    after a holder that died                 repair.c   stale replicas; copy.c: one block
+ * recovery.c    after a holder that died                 repair.c   stale replicas; copy*.c: one block
  * space.c       grants                                   peers.c    core servers and requests to them
  * maps.c        cluster maps                             timer.c    the timer heap
  * names*.c      the namespace, attribute leases          locks.c    locks
