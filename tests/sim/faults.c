@@ -233,7 +233,7 @@ void faults_heal(struct faults *f)
 		struct node *n = &c->node[i];
 
 		faults_heal_disk(n);
-		n->paused_until = 0;
+		node_resume(n);
 		node_set_clock_rate(n, 0);
 		if (!n->alive)
 			node_start(n);

@@ -61,6 +61,23 @@ static void free_event(struct node_event *ev)
 		mem_free(ev);
 }
 
+/* What comes while a process is stopped is there in order when it goes on, before what comes then. */
+static bool holds(struct node *n, struct event *e)
+{
+	if (!n->alive || (n->paused_until <= n->c->w.now && !n->helds))
+		return false;
+	n->held = mem_resize(n->held, n->helds + 1, sizeof(*n->held));
+	n->held[n->helds++] = e;
+	return true;
+}
+
+static void release_held(struct node *n)
+{
+	for (unsigned i = 0; i < n->helds; i++)
+		world_at(&n->c->w, n->c->w.now, n->held[i]);
+	n->helds = 0;
+}
+
 static void fire(struct event *e)
 {
 	struct node_event *ev = (struct node_event *)e;
@@ -70,10 +87,8 @@ static void fire(struct event *e)
 		free_event(ev);
 		return;
 	}
-	if (n->paused_until > n->c->w.now) {
-		world_at(&n->c->w, n->paused_until, e);
+	if (holds(n, e))
 		return;
-	}
 	ev->run(n, ev);
 	free_event(ev);
 	if (n->alive)
@@ -108,17 +123,15 @@ static void fire_disk(struct event *e)
 	struct disk_event *d = (struct disk_event *)e;
 	struct node *n = d->n;
 
-	if (n->alive && n->paused_until > n->c->w.now) {
-		world_at(&n->c->w, n->paused_until, e);
+	if (holds(n, e))
 		return;
-	}
 	d->fn(d->arg);
 	mem_free(d);
 	if (n->alive)
 		node_after(n);
 }
 
-static void drop_disk(struct event *e)
+static void drop_plain(struct event *e)
 {
 	mem_free(e);
 }
@@ -128,7 +141,7 @@ static void disk_after(void *ctx, nsec_t delay, void (*fn)(void *arg), void *arg
 	struct node *n = ctx;
 	struct disk_event *d = mem_new(sizeof(*d));
 
-	*d = (struct disk_event){{.fire = fire_disk, .drop = drop_disk}, n, fn, arg};
+	*d = (struct disk_event){{.fire = fire_disk, .drop = drop_plain}, n, fn, arg};
 	world_at(&n->c->w, n->c->w.now + delay, &d->e);
 }
 
@@ -169,6 +182,9 @@ void node_fini(struct node *n)
 {
 	if (n->alive)
 		node_crash(n, false);
+	for (unsigned i = 0; i < n->helds; i++)
+		n->held[i]->drop(n->held[i]);
+	mem_free(n->held);
 	free(n->image);
 	if (n->disk) {
 		sim_disk_free(n->disk);
@@ -185,6 +201,7 @@ void node_start(struct node *n)
 	n->tick_seq++;
 	n->serving = false;
 	n->paused_until = 0;
+	release_held(n); /* disks answer, the rest is of another life */
 	n->map_seen = 0;
 	n->complete_from = 0;
 	world_trace(&n->c->w, "%u starts, life %u%s", n->id, n->life, n->blank ? ", blank" : "");
@@ -243,18 +260,34 @@ void node_crash(struct node *n, bool power)
 	simnet_node_died(&n->c->net, n);
 }
 
-static void awake(struct node *n, struct node_event *ev)
+void node_resume(struct node *n)
 {
-	(void)ev;
-	simnet_update(&n->c->net);
+	n->paused_until = 0;
+	release_held(n);
+}
+
+struct awake_event {
+	struct event e; /* first */
+	struct node *n;
+};
+
+static void awake(struct event *e)
+{
+	struct node *n = ((struct awake_event *)e)->n;
+
+	if (n->paused_until && n->paused_until <= n->c->w.now) {
+		node_resume(n);
+		simnet_update(&n->c->net);
+	}
+	mem_free(e);
 }
 
 void node_pause(struct node *n, nsec_t until)
 {
-	struct node_event *ev = mem_new(sizeof(*ev));
+	struct awake_event *a = mem_new(sizeof(*a));
 
-	ev->run = awake;
-	node_event_at(n, until, ev);
+	*a = (struct awake_event){{.fire = awake, .drop = drop_plain}, n};
+	world_at(&n->c->w, until, &a->e);
 	world_trace(&n->c->w, "%u paused until %" PRId64 " ms", n->id, until / NSEC_MSEC);
 	n->paused_until = until;
 	simnet_update(&n->c->net);

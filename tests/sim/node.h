@@ -34,6 +34,8 @@ struct node {
 	bool blank;                /* its disk is to be formatted at the next start */
 	uint32_t life;             /* grows with every start */
 	nsec_t paused_until;       /* SIGSTOP: its events wait, the clock does not */
+	struct event **held;       /* they */
+	unsigned helds;
 	nsec_t clock_true, clock_local; /* the clock runs on from here ... */
 	int clock_rate_ppm;        /* ... so much faster than true time */
 	struct random random;
@@ -77,6 +79,7 @@ void node_fini(struct node *n);
 void node_start(struct node *n);   /* with what its disk holds */
 void node_crash(struct node *n, bool power); /* power: what was not synced is lost or torn */
 void node_pause(struct node *n, nsec_t until);
+void node_resume(struct node *n); /* before that time */
 void node_set_clock_rate(struct node *n, int ppm);
 nsec_t node_clock(const struct node *n);
 

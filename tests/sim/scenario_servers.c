@@ -254,10 +254,11 @@ void scenario_a10_paused(struct cluster *c)
 		return;
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0 && stage_read(b, 1, 0, 1) == 0, "read");
 	node_pause(b->n, c->w.now + 4 * NSEC_SEC);
+	stage_cut_hints(c, b->n->id, true); /* no word of theirs is waiting for it */
 	stage_pass_by(c, 1, 3);
 	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "write while C sleeps");
 	stage_wait(c, 4 * NSEC_SEC - 1 - (c->w.now % NSEC_SEC));
-	b->n->paused_until = 0;
+	node_resume(b->n);
 	stage_begin_read(b, 1, 0, 1);
 	stage_finish(b, 5 * NSEC_SEC);
 	stage_end(c);

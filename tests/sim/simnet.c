@@ -64,6 +64,7 @@ static void deliver(struct node *n, struct node_event *ev)
 		s->lost++;
 	} else {
 		CHECK(!p->corrupt);
+		m.via = p->from->id; /* as common/net has it: answers go back the way the question came */
 		s->delivered++;
 		s->count[m.type]++;
 		world_mix(&s->c->w, (uint64_t)m.type << 32 ^ (uint64_t)n->id << 16 ^ m.src ^ m.id);
