@@ -45,6 +45,7 @@ static int core_config(const struct config *c, struct hint_config *out, char *wh
 	out->session_timeout = c->session;
 	out->shared_timeout = c->shared;
 	out->election_timeout = c->election;
+	out->follow = c->follow;
 	if (strlen(c->directory) < sizeof(out->snapshot_dir)) {
 		snprintf(out->snapshot_dir, sizeof(out->snapshot_dir), "%.*s",
 		         (int)sizeof(out->snapshot_dir) - 1, c->directory);

@@ -30,6 +30,7 @@
  *   session = 5s         hint: T of the sessions
  *   shared = 800ms       hint: R of the shared leases
  *   election = 500ms     hint
+ *   follow = 10s         hint: until leadership goes to the site that asks most, or never
  *
  * Sizes take KiB MiB GiB TiB, durations ms s min. An unknown section or key is an error. */
 #pragma once
@@ -66,7 +67,7 @@ struct config {
 	enum log_level log;
 	uint64_t capacity, journal, cache, memory, buffer; /* bytes; 0: the default */
 	uint8_t block_shift;
-	nsec_t session, shared, election, stale_after; /* 0: the default */
+	nsec_t session, shared, election, follow, stale_after; /* 0: the default */
 	bool fence_error;       /* on_fence = error, or wait:TIME */
 	nsec_t fence_wait;      /* then: how long to wait before the error */
 };

@@ -166,9 +166,14 @@ static int server_amount(struct parser *p, const char *key, const char *value)
 		{"capacity", &c->capacity, NULL}, {"journal", &c->journal, NULL},
 		{"cache", &c->cache, NULL}, {"memory", &c->memory, NULL}, {"buffer", &c->buffer, NULL},
 		{"session", NULL, &c->session}, {"shared", NULL, &c->shared},
-		{"election", NULL, &c->election}, {"stale_after", NULL, &c->stale_after},
+		{"election", NULL, &c->election}, {"follow", NULL, &c->follow},
+		{"stale_after", NULL, &c->stale_after},
 	};
 
+	if (strcmp(key, "follow") == 0 && strcmp(value, "never") == 0) {
+		c->follow = NSEC_NEVER;
+		return 1;
+	}
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
 		if (strcmp(key, row[i].key) != 0)
 			continue;

@@ -168,6 +168,18 @@ static void apply(struct hint *h)
 
 /* --- leadership --- */
 
+uint16_t hint_voter_site(const struct hint *h, unsigned i)
+{
+	const struct map *map = catalog_map(h->catalog);
+	char addr[sizeof(h->config.voter[i].addr)], *port;
+
+	memcpy(addr, h->config.voter[i].addr, sizeof(addr));
+	port = strrchr(addr, ':');
+	if (port)
+		*port = 0;
+	return map_site_of(map->site, map->sites, addr);
+}
+
 void hint_lose(struct hint *h, bool tell)
 {
 	TRACE("hint.follows term", h->leader_term, 0, 0, 0);
@@ -189,6 +201,7 @@ static void win(struct hint *h)
 	h->ready_index = voter_last(h->voter);
 	h->grace_until = hint_now(h) + h->config.shared_timeout + h->shared_margin;
 	read_index_reset(&h->reads, h->leader_term, &h->voter_config);
+	follow_reset(h);
 	TRACE("hint.leads term ready_index", h->leader_term, h->ready_index, 0, 0);
 }
 
@@ -311,6 +324,7 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 		next = MIN(next, leases_tick(h, now));
 		next = MIN(next, lock_waits_tick(h, now));
 		next = MIN(next, orphans_tick(h, now));
+		next = MIN(next, follow_tick(h, now));
 	}
 	if (h->in_batch && now >= h->batch_since + COMMIT_AFTER)
 		commit(h);

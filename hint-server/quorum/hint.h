@@ -52,6 +52,7 @@ struct hint_config {
 	nsec_t margin;                 /* default T / 10 */
 	nsec_t shared_timeout;         /* R, default 0.8 s */
 	nsec_t election_timeout;       /* default 500 ms */
+	nsec_t follow;                 /* until leadership goes where the work is; default 10 s; NSEC_NEVER */
 	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
 	uint64_t reserve_bytes;        /* of the file system, for the catalog to grow; default 8 MiB */
 	uint64_t log_bytes;            /* of the voter's log file when it is made; default 64 MiB */

@@ -128,6 +128,14 @@ struct held {                           /* a frame that waits for a leader to be
 	nsec_t until;
 };
 
+struct follow {
+	uint64_t asked[HINT_VOTERS_MAX]; /* requests of this window, by the voter they came through */
+	uint64_t all;
+	nsec_t window_ends;
+	uint16_t site;                   /* the busiest one, */
+	nsec_t since;                    /* since */
+};
+
 struct lock_wait {
 	struct lock_wait *next, *prev;
 	session_id_t session;
@@ -209,6 +217,7 @@ struct hint {
 	nsec_t wake_at;
 	struct beat *beats;
 	unsigned n_beats;
+	struct follow follow;           /* the leader's */
 	struct lock_wait *lock_waits;
 	unsigned n_lock_waits;
 	struct orphans orphans;
@@ -220,6 +229,7 @@ struct hint {
 /* --- hint.c --- */
 nsec_t hint_now(const struct hint *h);
 void hint_fail(struct hint *h, int rc, const char *why);
+uint16_t hint_voter_site(const struct hint *h, unsigned i); /* by its address; 0: of none */
 void hint_wake(struct hint *h, nsec_t at); /* be ticked no later than that */
 void hint_commit_wait(struct hint *h);     /* returns when what is applied is durable */
 void hint_lose(struct hint *h, bool tell); /* the leadership */
@@ -228,6 +238,11 @@ void hint_progress(void *ctx);
 void hint_send(void *ctx, const struct msg *m);
 
 void hint_commit_again(struct hint *h);    /* that had no space */
+
+/* --- follow.c --- */
+void follow_reset(struct hint *h);                          /* it leads now */
+void follow_count(struct hint *h, const struct msg *m);     /* a request of a session */
+nsec_t follow_tick(struct hint *h, nsec_t now);
 
 /* --- room.c --- */
 enum room {

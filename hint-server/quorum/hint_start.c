@@ -172,6 +172,8 @@ static void set_defaults(struct hint_config *c)
 		c->margin = c->session_timeout / 10;
 	if (!c->shared_timeout)
 		c->shared_timeout = 800 * NSEC_MSEC;
+	if (!c->follow)
+		c->follow = 10 * NSEC_SEC;
 	if (!c->election_timeout)
 		c->election_timeout = 500 * NSEC_MSEC;
 	if (!c->snapshot_entries)

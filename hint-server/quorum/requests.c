@@ -164,6 +164,7 @@ void requests_arrive(struct hint *h, const struct msg *m)
 	}
 	if (change && m->type != MSG_TYPE_op_session && join_earlier(h, m))
 		return;
+	follow_count(h, m);
 	r = request_new(h, m);
 	if (change && m->type != MSG_TYPE_op_session) {
 		r->key = (struct slot_key){op_fields(r)->session, op_fields(r)->slot};

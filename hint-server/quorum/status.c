@@ -73,17 +73,6 @@ static const char *site_name(const struct hint *h, uint16_t id)
 
 /* --- votes --- */
 
-static uint16_t voter_site(const struct hint *h, unsigned i)
-{
-	const struct map *map = catalog_map(h->catalog);
-	char addr[64];
-
-	snprintf(addr, sizeof(addr), "%s", h->config.voter[i].addr);
-	if (strrchr(addr, ':'))
-		*strrchr(addr, ':') = 0;
-	return map_site_of(map->site, map->sites, addr);
-}
-
 static void warn(json_t *warnings, char *text)
 {
 	(void)json_array_append_new(warnings, json_string(text));
@@ -94,11 +83,11 @@ static void warn(json_t *warnings, char *text)
 static void warn_of_one_site(const struct hint *h, unsigned votes, json_t *warnings)
 {
 	for (unsigned i = 0; i < h->config.voters; i++) {
-		uint16_t site = voter_site(h, i);
+		uint16_t site = hint_voter_site(h, i);
 		unsigned here = 0, before = 0;
 
 		for (unsigned j = 0; j < h->config.voters; j++) {
-			bool same = h->config.voter[j].vote && voter_site(h, j) == site;
+			bool same = h->config.voter[j].vote && hint_voter_site(h, j) == site;
 
 			here += same;
 			before += same && j < i;
@@ -121,7 +110,7 @@ static void add_votes(const struct hint *h, json_t *root, json_t *warnings)
 
 		set(v, "id", h->config.voter[i].id);
 		set_text(v, "addr", h->config.voter[i].addr);
-		set_text(v, "site", site_name(h, voter_site(h, i)));
+		set_text(v, "site", site_name(h, hint_voter_site(h, i)));
 		set_bool(v, "vote", h->config.voter[i].vote);
 		set_bool(v, "heard", here);
 		set_bool(v, "full", room_full(h, i));
@@ -184,7 +173,7 @@ static void add_hints(struct hint *h, json_t *list)
 
 		set(o, "id", h->config.voter[i].id);
 		set_text(o, "kind", "hint");
-		set_text(o, "site", site_name(h, voter_site(h, i)));
+		set_text(o, "site", site_name(h, hint_voter_site(h, i)));
 		set_text(o, "addr", h->config.voter[i].addr);
 		set_text(o, "state", hint_hears(h, i) ? "up" : "silent");
 		(void)json_array_append_new(list, o);

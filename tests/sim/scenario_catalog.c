@@ -148,6 +148,43 @@ void shape_long_sessions(struct shape *s)
 	s->session_timeout = 5 * NSEC_SEC;
 }
 
+void shape_follow(struct shape *s)
+{
+	shape_three_sites(s);
+	s->wan_ms_max = 5;
+	s->follow = 2 * NSEC_SEC;
+}
+
+/* All the work comes from one site: the leader of the catalog goes there, once, and stays when two sites
+ * take turns. */
+void scenario_follow(struct cluster *c)
+{
+	struct node *leader;
+	struct client *a, *b;
+	unsigned site;
+	nsec_t until;
+
+	if (!stage_start(c))
+		return;
+	leader = stage_leader(c);
+	stage_expect(c, leader != NULL, "a leader");
+	if (!leader)
+		return;
+	site = leader->site % 3 + 1;
+	a = stage_client(c, site);
+	b = stage_client(c, leader->site);
+	for (until = c->w.now + 6 * NSEC_SEC; c->w.now < until && !c->w.failed;)
+		stage_expect(c, stage_create(a, 1) == 0 && stage_unlink(a, 1) == 0, "create, unlink");
+	leader = stage_leader(c);
+	stage_expect(c, leader && leader->site == site, "the leader is where the work is");
+	for (until = c->w.now + 6 * NSEC_SEC; c->w.now < until && !c->w.failed;) {
+		stage_expect(c, stage_create(a, 1) == 0 && stage_unlink(a, 1) == 0, "create, unlink");
+		stage_expect(c, stage_create(b, 2) == 0 && stage_unlink(b, 2) == 0, "create, unlink");
+	}
+	stage_expect(c, stage_leader(c) == leader, "it stays");
+	stage_end(c);
+}
+
 /* The servers of the leader's site lose the other votes, data still passes; the leader is alone. */
 static void cut_votes(struct cluster *c, const struct node *leader)
 {

@@ -23,6 +23,23 @@ static int parse(const char *more)
 	return config_parse(&c, text, "x.conf", why, sizeof(why));
 }
 
+Test(config, leadership_follows_the_work_or_not)
+{
+	const char *hint = "[server]\nid = 18\nkind = hint\nlisten = 127.1.0.8:7200\n"
+	                   "directory = /var/h\nfollow = %s\n";
+	char text[200];
+
+	snprintf(text, sizeof(text), hint, "30s");
+	cr_assert_eq(parse(text), 0, "%s", why);
+	cr_assert_eq(c.follow, 30 * NSEC_SEC);
+	snprintf(text, sizeof(text), hint, "never");
+	cr_assert_eq(parse(text), 0, "%s", why);
+	cr_assert_eq(c.follow, NSEC_NEVER);
+	snprintf(text, sizeof(text), hint, "sometimes");
+	cr_assert_lt(parse(text), 0);
+	cr_assert_not_null(strstr(why, "follow \"sometimes\": use a duration"), "%s", why);
+}
+
 Test(config, reads_what_a_person_writes)
 {
 	unsigned order[CONFIG_HINTS_MAX];
