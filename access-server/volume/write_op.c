@@ -154,6 +154,8 @@ bool write_try(struct file *f, struct vol_req *req)
 	struct slice data;
 	int rc;
 
+	if (off < FILE_BYTES_MAX && req->data.len > FILE_BYTES_MAX - off) /* what fits is written */
+		req->data.len = (uint32_t)(FILE_BYTES_MAX - off);
 	if (req->data.len == 0 || __builtin_add_overflow(off, req->data.len, &end) || end > FILE_BYTES_MAX) {
 		vol_complete(v, req, req->data.len == 0 ? 0 : -EFBIG);
 		return true;

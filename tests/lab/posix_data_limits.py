@@ -22,6 +22,11 @@ def largest_file(a, b):
         expect("a hole in its middle", os.pread(fb, PAGE, 31 * TIB), bytes(PAGE))
         expect("the first data", os.lseek(fb, 0, os.SEEK_DATA), LARGEST - PAGE)
         fails(errno.EFBIG, "a write behind it", os.pwrite, fa, b"x", LARGEST)
+        expect("a write across it", os.pwrite(fa, b"across", LARGEST - 2), 2)
+        expect("what fits of that elsewhere", os.pread(fb, 10, LARGEST - 4), b"laac")
+        with Opened(f"{a}/f", os.O_RDWR | os.O_DIRECT) as direct:
+            expect("and of a direct one", os.pwrite(direct, mmap.mmap(-1, 2 * PAGE), LARGEST - PAGE), PAGE)
+        expect("its size", os.fstat(fb).st_size, LARGEST)
         fails(errno.EFBIG, "a size of one more", os.ftruncate, fb, LARGEST + 1)
         fails(errno.EFBIG, "space behind it", os.posix_fallocate, fa, LARGEST, 1)
         os.ftruncate(fb, 0)

@@ -272,13 +272,14 @@ static bool sync_fails(struct sim_disk *d)
 /* The sync that is part of a durable write. */
 static int end_durable(struct sim_disk *d, struct sim_write *w)
 {
+	const struct sim_write at = *w; /* w itself goes on the way */
 	struct sim_write *e, *t;
 	bool fail = sync_fails(d);
 
 	DL_FOREACH_SAFE(d->log, e, t)
 	{
-		if (e->file != w->file || !e->answered || e->answered > w->answered ||
-		    e->off >= w->off + w->len || w->off >= e->off + e->len)
+		if (e->file != at.file || !e->answered || e->answered > at.answered ||
+		    e->off >= at.off + at.len || at.off >= e->off + e->len)
 			continue;
 		if (!fail)
 			pages_put(&e->file->medium, e->off, e->data, e->len);
