@@ -44,10 +44,10 @@ def wait_for(what, condition, seconds=30.0, every=0.05):
 class Server:
     def __init__(self, cluster, site, kind, number):
         self.cluster, self.site, self.kind, self.number = cluster, site, kind, number
-        index = cluster.sites.index(site) + 1
-        place = {"core": number, "hint": 8, "access": 9}[kind]
+        index = SITES.index(site) + 1
+        place = {"core": number, "hint": 9 - number, "access": 9}[kind]
         self.id = index * 10 + place
-        self.name = kind + (str(number) if kind == "core" else "")
+        self.name = kind + (str(number) if kind == "core" or number > 1 else "")
         self.address = f"127.{index}.0.{place}:{PORT[kind]}"
         self.base = os.path.join(cluster.root, site, self.name)
         self.directory = self.base  # its disk
@@ -171,16 +171,20 @@ def run(args, well=(0,), **kw):
 
 
 class Cluster:
-    def __init__(self, bindir, root, sites=3, cores=2, options=None):
+    def __init__(self, bindir, root, sites=3, cores=2, options=None, hints=()):
+        """hints: how many a site has, one where it does not say. Behind the `sites` there may be more of
+        them: witnesses, with hint servers alone."""
         self.bindir, self.root = os.path.abspath(bindir), os.path.abspath(root)
         self.sites = SITES[:sites]
+        self.witnesses = SITES[sites:max(sites, len(hints))]
         self.options = {"core": {"capacity": "16GiB", "journal": "64MiB"}}
         self.options.update(options or {})
         self.servers = []
-        for site in self.sites:
-            self.servers.append(Server(self, site, "hint", 1))
-            self.servers += [Server(self, site, "core", i + 1) for i in range(cores)]
-            self.servers.append(Server(self, site, "access", 1))
+        for n, site in enumerate(self.sites + self.witnesses):
+            self.servers += [Server(self, site, "hint", i + 1) for i in range(hints[n] if n < len(hints) else 1)]
+            if site in self.sites:
+                self.servers += [Server(self, site, "core", i + 1) for i in range(cores)]
+                self.servers.append(Server(self, site, "access", 1))
 
     def of(self, kind=None, site=None):
         return [s for s in self.servers if kind in (None, s.kind) and site in (None, s.site)]
@@ -192,7 +196,7 @@ class Cluster:
         lines = ["# What all servers of the cluster share; the administrator's file is this part alone.",
                  "[cluster]", "id = 1", "name = demo", "",
                  "# A site is an L3 network. Its id is never used again."]
-        for i, site in enumerate(self.sites):
+        for i, site in enumerate(self.sites + self.witnesses):
             lines += [f"[site {site}]", f"id = {i + 1}", f"prefixes = 127.{i + 1}.0.0/16", ""]
         lines.append("# Hint servers by id: everybody finds the cluster through them.")
         for s in self.of("hint"):
