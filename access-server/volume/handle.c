@@ -113,8 +113,10 @@ void holder_attr_arrived(struct volume *v, const struct msg *m)
 	struct file *f = file_find(v, m->holder_attr.ino);
 	struct msg none = {.type = MSG_TYPE_holder_attr_reply, .dst = SERVER_LEADER};
 
-	if (f && (f->phase == PHASE_ASK || f->phase == PHASE_RECOVER || f->phase == PHASE_RECLAIM))
-		return; /* not known yet; the leader asks again */
+	/* Not known yet, or on its way back after a recovery that failed; the leader asks again. */
+	if (f && (f->phase == PHASE_ASK || f->phase == PHASE_RECOVER || f->phase == PHASE_RECLAIM ||
+	          f->unserved))
+		return;
 	if (!f || f->lease != LEASE_EXCLUSIVE) {
 		none.holder_attr_reply.status = STATUS_NOT_FOUND;
 		none.holder_attr_reply.ino = m->holder_attr.ino;

@@ -45,6 +45,7 @@ struct sess {
 	struct hold *holds;
 	unsigned n_holds, n_recalled;
 	struct msg_heartbeat stats;
+	uint64_t *unlogged;             /* by slot: the last request that got a shared lease; NULL: none */
 };
 
 /* A shared lease: META or DATA of one inode, of one session. */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #define SUBMIT_MAX 256
+#define SLOTS 256 /* that a session of ours uses (common/session) */
 #define COMMAND_BYTES_MAX (3u << 20)
 
 bool requests_is_change(unsigned type)
@@ -312,6 +313,26 @@ static bool shared_suffices(struct hint *h, const struct request *r, struct cata
 	       !i->unclean && op->above <= i->fields.epoch;
 }
 
+/* A copy of a request that was answered without the log: its session went on long ago, or asks again for a
+ * lost answer. What the answer granted may not be to be had any more, and an exclusive lease would be one that
+ * nobody knows of. */
+static bool was_unlogged(struct hint *h, const struct request *r)
+{
+	const struct sess *s = sess_find(h, op_fields(r)->session);
+
+	return r->m.type == MSG_TYPE_op_lease && s && s->unlogged && r->key.slot < SLOTS &&
+	       op_fields(r)->seq <= s->unlogged[r->key.slot];
+}
+
+static void note_unlogged(struct sess *s, const struct request *r)
+{
+	if (r->key.slot >= SLOTS)
+		return;
+	if (!s->unlogged)
+		s->unlogged = mem_new_array(SLOTS, sizeof(*s->unlogged));
+	s->unlogged[r->key.slot] = MAX(s->unlogged[r->key.slot], op_fields(r)->seq);
+}
+
 static void grant_shared(struct hint *h, struct request *r, const struct catalog_inode *i)
 {
 	struct sess *s = sess_find(h, op_fields(r)->session);
@@ -325,6 +346,7 @@ static void grant_shared(struct hint *h, struct request *r, const struct catalog
 		finish_status(h, r, STATUS_BUSY);
 		return;
 	}
+	note_unlogged(s, r);
 	stale_init(&stale);
 	(void)catalog_stale(h->catalog, i->fields.ino, &stale);
 	len = stale_encoded_bytes(&stale);
@@ -431,6 +453,10 @@ static void run_change(struct hint *h, struct request *r)
 	if (shared_suffices(h, r, &inode)) {
 		if (request_confirmed(h, r))
 			grant_shared(h, r, &inode);
+		return;
+	}
+	if (was_unlogged(h, r)) {
+		finish_status(h, r, STATUS_BUSY);
 		return;
 	}
 	propose(h, r);

@@ -44,6 +44,7 @@ void sess_gone(struct hint *h, session_id_t id)
 		return;
 	lease_drop_session(h, s);
 	HASH_DEL(h->sessions, s);
+	mem_free(s->unlogged);
 	mem_free(s);
 	h->dirty = true;
 }
@@ -82,6 +83,7 @@ void sessions_clear(struct hint *h)
 	HASH_ITER(hh, h->sessions, s, tmp) {
 		lease_drop_session(h, s);
 		HASH_DEL(h->sessions, s);
+		mem_free(s->unlogged);
 		mem_free(s);
 	}
 	DL_FOREACH_SAFE(h->beats, b, next) {
