@@ -48,7 +48,7 @@ struct copy {
 	uint32_t page_at, page_end;    /* being read */
 	unsigned spare_now;
 	uint8_t *fits;                 /* bits: pages of it that may help */
-	bool unasked, newer;           /* some spare was away; has more than the source */
+	bool unasked, newer;           /* some spare could not be asked; has more than the source */
 	bool bad;                      /* some page was neither at the source nor at a spare */
 	bool retains;                  /* keeps the block's records meanwhile */
 	struct rpc *rpc;

@@ -113,6 +113,7 @@ static bool on_spare_page(struct rpc *rpc, const struct msg *m)
 
 	if (!copy_take(rpc, m, &finished))
 		return finished;
+	c->unasked = c->unasked || (r->status != STATUS_OK && r->status != STATUS_BAD_PAGE);
 	if (r->status == STATUS_OK && m->payload.len == PAGE_BYTES)
 		try_page(c, p, slice_data(m->payload));
 	c->page_at++;
@@ -130,6 +131,8 @@ static bool on_spare_sums(struct rpc *rpc, const struct msg *m)
 	if (!copy_take(rpc, m, &finished))
 		return finished;
 	memset(c->fits, 0, DIV_UP(pages, 8));
+	/* Without a session it says nothing, as one that is away. */
+	c->unasked = c->unasked || (r->status != STATUS_OK && r->status != STATUS_UNKNOWN);
 	c->newer = c->newer || (r->status == STATUS_OK &&
 	                        rank_cmp((struct rank){r->closed, r->version},
 	                                 (struct rank){c->at_closed, c->at}) > 0);
@@ -149,7 +152,7 @@ static void spare_next(struct copy *c)
 	while (i < REPLICAS && (!(c->spare >> i & 1) || peer_get(c->f->v, c->server[i])->down))
 		i++;
 	if (i == REPLICAS || !any(c, PAGE_BAD)) {
-		c->unasked = c->spare != 0 && !VOL_BUG(c->f->v, VOLUME_BUG_LOSE_EARLY);
+		c->unasked = (c->unasked || c->spare != 0) && !VOL_BUG(c->f->v, VOLUME_BUG_LOSE_EARLY);
 		bad_pages_end(c);
 		return;
 	}

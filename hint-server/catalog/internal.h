@@ -208,6 +208,7 @@ void refill_add(struct catalog *c, server_id_t server);
 void refill_sweep(struct catalog *c);
 /* Brings what is flagged into the stale map, as far as that has room: nobody holds the file. */
 void refill_apply(struct catalog *c, struct inode *i);
+void refill_keep(struct catalog *c, struct inode *i); /* its holder, who does not know, has it again */
 bool ending_has(const struct catalog *c, session_id_t s);
 
 /* --- reply.c --- */

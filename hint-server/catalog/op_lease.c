@@ -154,8 +154,10 @@ enum status op_reclaim(struct catalog *c, const struct msg *m, struct catalog_re
 	status = locks_restore(c, op->ino, op->session, op->locks);
 	if (status != STATUS_OK)
 		return status == STATUS_AGAIN ? STATUS_LOST : status;
-	if (op->epoch != 0 && exclusive)
+	if (op->epoch != 0 && exclusive) {
 		give_back(c, &i);
+		refill_keep(c, &i);
+	}
 	if (i.holder == op->session || op->locks.len > 0)
 		inode_mark_taken(c, &i, c->session.server);
 	inode_store(c, &i);

@@ -51,6 +51,33 @@ void refill_apply(struct catalog *c, struct inode *i)
 	stale_fini(&stale);
 }
 
+static bool all_stale(const struct stale_map *m, unsigned k)
+{
+	struct stale_run run;
+
+	for (uint64_t at = 0; stale_next(m, at, &run); at = run.last + 1) {
+		if (run.first > at || !(run.mask >> k & 1))
+			return false;
+		if (run.last == BLOCK_ATTR)
+			return true;
+	}
+	return false;
+}
+
+/* Nobody held the file when the disk was replaced, so the mark is in the stale map. Whoever takes it back
+ * after its session ended has another map, and gives that back. */
+void refill_keep(struct catalog *c, struct inode *i)
+{
+	struct stale_map stale;
+
+	stale_init(&stale);
+	(void)catalog_stale(c, i->ino, &stale);
+	for (unsigned k = 0; k < REPLICAS; k++)
+		if (all_stale(&stale, k))
+			i->flags |= (uint8_t)(INO_REFILL_0 << k);
+	stale_fini(&stale);
+}
+
 static void mark(struct catalog *c, uint64_t ino, uint16_t site)
 {
 	struct inode i;

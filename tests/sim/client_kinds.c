@@ -156,10 +156,8 @@ static void worked(struct client *cl)
 	if (cl->rc == 0 && c->lock_owner != cl->id && cl->begun_stamp >= c->lock_granted)
 		world_fail(&c->w, "P3: client %u on %u works under a lock that client %u was granted",
 		           cl->id, cl->n->id, c->lock_owner);
-	if (cl->rc < 0 && cl->rc != -ENOSPC) {
-		cl->locked = false;
+	if (cl->rc < 0 && cl->rc != -ENOSPC) /* the lock may be there still: it is given back as ever */
 		client_failed(cl, "work under the lock");
-	}
 	client_rest(cl);
 }
 
