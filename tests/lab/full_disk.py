@@ -227,10 +227,12 @@ def grow_catalog(lab, mib):
 
 
 def shrink_catalog(lab):
+    """Deletes them; an unlinked file leaves the catalog once it is certain that nobody has it open."""
     for n in range(120):
         path = os.path.join(lab.cluster.mount(lab.cluster.sites[0]), f"grows{n}")
         if os.path.exists(path):
             os.unlink(path)
+    wait_for("the catalog to drop what was deleted", lambda: lab.cluster.status()["files"]["orphans"] == 0, 20, 0.1)
 
 
 def full_voters(lab):
@@ -277,9 +279,8 @@ def all_voters(lab):
     for voter in lab.voters:
         lab.disk[voter].free()
     lab.cluster.wait_healthy(30)
-    # The file system gives what was deleted only after its own commit: a voter that takes much at once can be
-    # told that it is full once more, for a moment.
-    wait_for("8 MiB of attributes to be taken as there is space again", lambda: grow_catalog(lab, 8) == 8, 15, 0.5)
+    if (again := grow_catalog(lab, 8)) < 8:
+        raise Failure(f"ENOSPC after {again} MiB though there is space again")
     shrink_catalog(lab)
     lab.check()
     lab.say(f"all voters' file systems full: ENOSPC after {taken} MiB of attributes, all else went on, also "
