@@ -195,7 +195,7 @@ nsec_t core_tick(struct server *s, nsec_t now)
 	due = MIN(due, session_tick(s->session, now));
 	core_session_heard(s);
 	due = MIN(due, replica_tick(c->replica, now));
-	if (replica_disk_failed(c->replica) || store_why(c->store)[0] != '\0') {
+	if (replica_disk_failed(c->replica) || store_failed(c->store)) {
 		log_error("core.disk", "out of service: %s", store_why(c->store));
 		server_stop(s, EXIT_FAILED);
 		return now;

@@ -139,9 +139,8 @@ static void deliver_interrupt(struct letter *letter)
 
 nsec_t fs_watch(struct fs *fs, nsec_t now)
 {
-	struct call *c, *next;
-
 	nsec_t due = serving_tick(fs, now);
+	struct call *c, *next;
 
 	if (!fs->watched)
 		return due;

@@ -1,9 +1,8 @@
 /* The POSIX filesystem of a datastore: libfuse's low-level interface in front of a volume.
  *
  * The loop that owns the volume reads the kernel's requests; threads do when there is much to copy, and post
- * to it. Completions answer from that loop. The kernel's caches are dropped by threads of
- * their own that serve no request (trap A11): an invalidation may wait for a page that a request
- * holds. */
+ * to it. Completions answer from that loop. The kernel's caches are dropped by threads of their own that
+ * serve no request (trap A11): an invalidation may wait for a page that a request holds. */
 #pragma once
 
 #include <uv.h>
@@ -50,9 +49,8 @@ void fs_abort(struct fs *fs);
 /* The server is fenced and its users want errors rather than waiting: what waits ends with EIO. */
 void fs_fail_waiting(struct fs *fs);
 
-/* Looks which of those that wait here have been killed meanwhile, and ends their calls; and who is to read
- * requests. To be called
- * before the loop sleeps; when it wants to be called again, or NSEC_NEVER. */
+/* Looks which of those that wait here have been killed meanwhile, and ends their calls; and decides who reads
+ * requests. To be called before the loop sleeps; when it wants to be called again, or NSEC_NEVER. */
 nsec_t fs_watch(struct fs *fs, nsec_t now);
 
 struct fs_stats {

@@ -58,7 +58,6 @@ static void on_prepare(uv_prepare_t *p)
 	nsec_t now = clock_boottime(), due = s->ops->tick(s, now);
 
 	server_count_turn(s);
-	clock_awake_since = 0;
 	if (uv_is_closing((uv_handle_t *)&s->tick))
 		return;
 	if (due == NSEC_NEVER)

@@ -111,7 +111,7 @@ json_t *server_run_stats(void *ctx, const json_t *args, enum status *status);
 void server_env_init(struct server *s);                        /* from server_run() */
 /* Listens, and connects to the hint servers. */
 MUST_CHECK int server_start_net(struct server *s, char *why, size_t why_size);
-/* disk: of a core server, else 0. */
+/* disk, and how often it was opened with this time: of a core server, else 0. */
 void server_start_session(struct server *s, uint64_t disk, uint64_t opened,
                           const struct session_ops *ops, void *ctx);
 const struct config_hint *server_hint(const struct server *s, server_id_t id); /* NULL: none */

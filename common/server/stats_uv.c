@@ -11,6 +11,7 @@ void server_count_turn(struct server *s)
 	nsec_t busy = clock_awake_since ? clock_boottime() - clock_awake_since : 0;
 	bool first = l->turns++ == 0;
 
+	clock_awake_since = 0;
 	if (first || busy < NSEC_MSEC)
 		return;
 	l->over_1ms++;

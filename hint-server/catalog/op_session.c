@@ -197,7 +197,7 @@ static enum status recognise(struct catalog *c, const struct msg_op_session *op,
 		return STATUS_INVALID;
 	if (!core && op->start > s->start + STARTS_AHEAD_MAX)
 		return STATUS_INVALID;
-	if ((known && is_dead(s, op)) || (known && !core && !same_life && op->start <= s->start))
+	if (known && (is_dead(s, op) || (!core && !same_life && op->start <= s->start)))
 		return STATUS_NO_SESSION;
 	/* A process forgets nothing while it lives: its registration may only arrive late. */
 	if (known && core && !same_life && shows_less(s, op)) {

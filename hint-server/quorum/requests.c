@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 
 #define SUBMIT_MAX 256
-#define SLOTS 256 /* that a session of ours uses (common/session) */
 #define COMMAND_BYTES_MAX (3u << 20)
 
 bool requests_is_change(unsigned type)
@@ -320,16 +319,16 @@ static bool was_unlogged(struct hint *h, const struct request *r)
 {
 	const struct sess *s = sess_find(h, op_fields(r)->session);
 
-	return r->m.type == MSG_TYPE_op_lease && s && s->unlogged && r->key.slot < SLOTS &&
+	return r->m.type == MSG_TYPE_op_lease && s && s->unlogged && r->key.slot < CATALOG_SLOTS &&
 	       op_fields(r)->seq <= s->unlogged[r->key.slot];
 }
 
 static void note_unlogged(struct sess *s, const struct request *r)
 {
-	if (r->key.slot >= SLOTS)
+	if (r->key.slot >= CATALOG_SLOTS)
 		return;
 	if (!s->unlogged)
-		s->unlogged = mem_new_array(SLOTS, sizeof(*s->unlogged));
+		s->unlogged = mem_new_array(CATALOG_SLOTS, sizeof(*s->unlogged));
 	s->unlogged[r->key.slot] = MAX(s->unlogged[r->key.slot], op_fields(r)->seq);
 }
 

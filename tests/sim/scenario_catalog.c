@@ -41,10 +41,7 @@ void scenario_a10_old_leader(struct cluster *c)
 	struct client *a, *b;
 	unsigned other;
 
-	if (!stage_start(c))
-		return;
-	leader = stage_leader(c);
-	stage_expect(c, leader != NULL, "a leader");
+	leader = stage_start_led(c);
 	if (!leader)
 		return;
 	other = leader->site % 3 + 1;
@@ -69,10 +66,7 @@ void scenario_a14(struct cluster *c)
 	struct client *a, *b;
 	unsigned other;
 
-	if (!stage_start(c))
-		return;
-	leader = stage_leader(c);
-	stage_expect(c, leader != NULL, "a leader");
+	leader = stage_start_led(c);
 	if (!leader)
 		return;
 	other = leader->site % 3 + 1;
@@ -164,10 +158,7 @@ void scenario_follow(struct cluster *c)
 	unsigned site;
 	nsec_t until;
 
-	if (!stage_start(c))
-		return;
-	leader = stage_leader(c);
-	stage_expect(c, leader != NULL, "a leader");
+	leader = stage_start_led(c);
 	if (!leader)
 		return;
 	site = leader->site % 3 + 1;
@@ -207,10 +198,7 @@ void scenario_a15_collect(struct cluster *c)
 	struct client *a;
 	nsec_t next;
 
-	if (!stage_start(c))
-		return;
-	leader = stage_leader(c);
-	stage_expect(c, leader != NULL, "a leader");
+	leader = stage_start_led(c);
 	if (!leader)
 		return;
 	a = stage_client(c, leader->site % 3 + 1);
@@ -238,10 +226,7 @@ void scenario_a13_vote(struct cluster *c)
 	struct client *a, *b;
 	unsigned away;
 
-	if (!stage_start(c))
-		return;
-	leader = stage_leader(c);
-	stage_expect(c, leader != NULL, "a leader");
+	leader = stage_start_led(c);
 	if (!leader)
 		return;
 	weak = cluster_find(c, cluster_hint_id(leader->site % 3 + 1));

@@ -45,6 +45,15 @@ bool stage_start(struct cluster *c)
 	return true;
 }
 
+struct node *stage_start_led(struct cluster *c)
+{
+	struct node *leader = stage_start(c) ? stage_leader(c) : NULL;
+
+	if (!c->w.failed)
+		stage_expect(c, leader != NULL, "a leader");
+	return leader;
+}
+
 void stage_end(struct cluster *c)
 {
 	struct faults f = {.c = c};

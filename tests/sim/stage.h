@@ -19,6 +19,8 @@ struct stage_rule {
 
 /* Starts the cluster, makes the files; false after a violation. */
 bool stage_start(struct cluster *c);
+/* The same; the server that leads the catalog, NULL after a violation. */
+struct node *stage_start_led(struct cluster *c);
 /* Heals everything, then the checks that every run ends with. */
 void stage_end(struct cluster *c);
 /* A step of the scenario did not go as its story needs: it would prove nothing. */
