@@ -218,6 +218,7 @@ static void attack(struct peer *p)
 
 	if (below(p, 10) > 0)
 		act[what](p, fd);
+	(void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 2); /* it answers, or closes */
 	if (below(p, 8) == 0 && keep(p, fd))
 		return;
 	if (below(p, 2)) { /* reset rather than closed */
@@ -246,7 +247,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < OPEN_MAX_; i++)
 		p.idle[i] = -1;
 	until = clock_boottime() + (nsec_t)strtol(argv[4], NULL, 10) * NSEC_SEC;
-	for (; clock_boottime() < until; usleep(1000))
+	while (clock_boottime() < until)
 		attack(&p);
 	printf("%s:%s: %" PRIu64 " connections, %" PRIu64 " bytes\n", argv[1], argv[2], p.connections, p.bytes);
 	return 0;

@@ -28,7 +28,7 @@ class WriterApart:
     a fenced mount waits."""
 
     def __init__(self, number, path, result):
-        self.path, self.result, self.error, self.shared = path, result, None, mmap.mmap(-1, 4096)
+        self.path, self.result, self.said, self.shared = path, result, None, mmap.mmap(-1, 4096)
         self.pid = os.fork()
         if self.pid == 0:
             self.work(Writer(number, path))
@@ -38,10 +38,15 @@ class WriterApart:
         writer.start()
         while not self.shared[8] and writer.is_alive():
             self.shared[:8] = struct.pack("<q", writer.count())
-            time.sleep(0.02)
+            writer.join(0.02)
+        self.shared[9] = writer.error is not None
         writer.stop()
         with open(self.result, "wb") as f:
             pickle.dump((writer.number, writer.slots, writer.acked, writer.started, str(writer.error or "")), f)
+
+    @property
+    def error(self):
+        return self.said or ("an error" if self.shared[9] else None)
 
     def count(self):
         return struct.unpack("<q", self.shared[:8])[0]
@@ -50,7 +55,7 @@ class WriterApart:
         self.shared[8] = 1
         os.waitpid(self.pid, 0)
         with open(self.result, "rb") as f:
-            self.number, self.slots, self.acked, self.started, self.error = pickle.load(f)
+            self.number, self.slots, self.acked, self.started, self.said = pickle.load(f)
         return True
 
 
@@ -87,6 +92,20 @@ def goes_on(writer, what):
         raise Failure(f"{what}: {writer.error}")
 
 
+def stands_still(writer, seconds):
+    """Waits until nothing was acknowledged for so long, and nobody was told an error."""
+    last = [writer.count(), time.monotonic()]
+
+    def still():
+        if writer.error:
+            raise Failure(f"the minority is told {writer.error}")
+        if writer.count() != last[0]:
+            last[:] = writer.count(), time.monotonic()
+        return time.monotonic() - last[1] >= seconds
+    wait_for("the minority to be fenced", still, 15, 0.1)
+    return last[0]
+
+
 def majority_goes_on(cluster, site, writer):
     """A whole site dies that has not the majority of votes."""
     began = time.monotonic()
@@ -101,11 +120,7 @@ def minority_waits(cluster, here):
     """Three of seven votes are left, and all disks: nobody is told an error, nothing is acknowledged."""
     rest = [s for site in cluster.sites[1:] for s in cluster.of("hint", site)]
     kill(rest)
-    time.sleep(7)  # the sessions' T of 5 s, and then some
-    count = here.count()
-    time.sleep(3)
-    if here.error or here.count() != count:
-        raise Failure(f"the minority: {here.error or 'writes are acknowledged'}")
+    count = stands_still(here, 3)
     start(rest[:1])
     goes_on(here, "the writer of the minority to go on")
     print(f"three of seven votes alone: all waited, and went on {here.count() - count} times so far", flush=True)
