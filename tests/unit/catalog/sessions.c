@@ -386,6 +386,26 @@ Test(catalog_sessions, a_new_disk_wants_its_files)
 	cr_assert_not(to_repair(idle), "the same disk");
 }
 
+/* The disk is replaced while nobody holds the file; then its old holder has it again, with what it knew. */
+Test(catalog_sessions, a_reclaim_does_not_forget_a_new_disk)
+{
+	uint64_t held = make(w.a, FILE_ROOT, "held", S_IFREG);
+	struct msg op = {.type = MSG_TYPE_op_reclaim, .op_reclaim = {.ino = held, .old_session = w.a}};
+	uint8_t want;
+
+	cr_assert_eq(lease(w.a, held, LEASE_EXCLUSIVE), STATUS_OK);
+	op.op_reclaim.epoch = inode_of(held).fields.epoch;
+	cr_assert_eq(end_session(w.a), STATUS_OK);
+	cr_assert_eq(register_disk(1, 8, 2001, 1, 0), STATUS_OK);
+	want = all_stale(held);
+	cr_assert_neq(want, 0);
+	op.op_reclaim.session = w.a = open_session(101, SERVER_ACCESS, 1);
+	cr_assert_eq(apply(&op), STATUS_OK);
+	cr_assert_eq(release(w.a, held, op.op_reclaim.epoch, true), STATUS_OK);
+	cr_assert_eq(all_stale(held), want);
+	cr_assert(to_repair(held));
+}
+
 Test(catalog_sessions, a_restore_starts_a_new_incarnation)
 {
 	uint64_t f = make(w.a, FILE_ROOT, "f", S_IFREG), lost = f + 1;

@@ -316,6 +316,28 @@ Test(leases, a_writer_is_recalled_and_gives_back)
 	cr_assert_eq(g.client[1].reply.r_lease.recover, 0);
 }
 
+/* A shared lease is given without the log. A copy of the question that comes late, when it is not to be had
+ * any more, must not get an exclusive one, of which its session would not know. */
+Test(leases, a_late_copy_of_a_question_for_a_shared_lease_gets_none)
+{
+	struct msg m = {.type = MSG_TYPE_op_release};
+	uint64_t ino;
+
+	start_with_file(&ino);
+	cr_assert_eq(take_lease(0, ino, LEASE_SHARED, NSEC_SEC)->granted, LEASE_SHARED);
+	cr_assert_eq(take_lease(1, ino, LEASE_EXCLUSIVE, 5 * NSEC_SEC)->granted, LEASE_EXCLUSIVE);
+	m.op_release.ino = ino;
+	m.op_release.epoch = g.client[1].reply.r_lease.epoch;
+	cr_assert_eq(rig_call(&g, 1, &m, NSEC_SEC)->r_status.status, STATUS_OK, "unclean: to be recovered");
+	g.client[0].seq--;
+	send_lease(0, ino, LEASE_SHARED);
+	rig_run(&g, NSEC_SEC);
+	cr_assert(rig_replied(&g, 0));
+	cr_assert_eq(g.client[0].reply.type, MSG_TYPE_r_status);
+	cr_assert_eq(g.client[0].reply.r_status.status, STATUS_BUSY);
+	cr_assert_eq(take_lease(1, ino, LEASE_EXCLUSIVE, NSEC_SEC)->recover, 1, "nobody holds it");
+}
+
 /* Its writes may need the change before it can give the lease back. */
 Test(leases, the_holder_changes_its_file_ahead_of_who_waits_for_it)
 {
