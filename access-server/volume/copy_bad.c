@@ -65,7 +65,7 @@ static bool keeps_writes(const struct copy *c)
 {
 	const struct block *b = block_find(c->f, c->no);
 
-	return b && b->records;
+	return b && b->records && !VOL_BUG(c->f->v, VOLUME_BUG_NO_REBUILD);
 }
 
 static void rebuild_from_nothing(struct copy *c)

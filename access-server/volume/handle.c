@@ -115,7 +115,7 @@ void holder_attr_arrived(struct volume *v, const struct msg *m)
 
 	/* Not known yet, or on its way back after a recovery that failed; the leader asks again. */
 	if (f && (f->phase == PHASE_ASK || f->phase == PHASE_RECOVER || f->phase == PHASE_RECLAIM ||
-	          f->unserved))
+	          (f->unserved && !VOL_BUG(v, VOLUME_BUG_TOLD_UNRECOVERED))))
 		return;
 	if (!f || f->lease != LEASE_EXCLUSIVE) {
 		none.holder_attr_reply.status = STATUS_NOT_FOUND;

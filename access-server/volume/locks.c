@@ -195,7 +195,7 @@ static void on_lock(struct lock_op *op)
 		op_end(op, 0);
 		return;
 	}
-	lost = op->req && handle_is_lost(v, op->req);
+	lost = op->req && handle_is_lost(v, op->req) && !VOL_BUG(v, VOLUME_BUG_LOCK_KEPT);
 	if (!op->req || lost) {
 		/* Given up before it was granted. */
 		held_clear(file_get(v, op->lock.ino), &op->lock);
@@ -369,7 +369,7 @@ void locks_lost(struct file *f)
 	struct lock_op *op, *next;
 	struct msg_op_lock l;
 
-	while (held_take_any(f, &l))
+	while (!VOL_BUG(v, VOLUME_BUG_LOCK_KEPT) && held_take_any(f, &l))
 		unlock_behind(v, &l);
 	locks_file_free(f);
 	DL_FOREACH_SAFE(table_of(v)->ops, op, next) {

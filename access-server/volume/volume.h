@@ -35,6 +35,9 @@ enum volume_bug {
 	VOLUME_BUG_ONE_FULL = 1 << 17,   /* P8: one full replica is enough for ENOSPC */
 	VOLUME_BUG_TOLD_UNSYNCED = 1 << 18, /* P4: a size is told to others before it is durable */
 	VOLUME_BUG_LOSE_EARLY = 1 << 19,  /* P1: a page is given up that an absent replica may have */
+	VOLUME_BUG_NO_REBUILD = 1 << 20, /* P1: ... or the writes that the holder keeps */
+	VOLUME_BUG_TOLD_UNRECOVERED = 1 << 21, /* P3: a size is told though recovery failed */
+	VOLUME_BUG_LOCK_KEPT = 1 << 22,  /* a lock stays that a lost handle was granted */
 };
 
 struct volume_config {

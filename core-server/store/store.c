@@ -266,7 +266,7 @@ void store_io_durable(struct store *s, struct disk_req *r, struct disk_file *f, 
                       size_t len, void (*done)(struct disk_req *))
 {
 	*r = io_of(s, DISK_WRITE, f, off, p, len, done);
-	r->durable = true;
+	r->durable = !(s->config.bugs & STORE_BUG_RECORD_UNSYNCED);
 	disk_submit(s->disk, r);
 }
 

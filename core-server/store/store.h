@@ -33,6 +33,7 @@ enum store_bug {
 	STORE_BUG_EARLY_CUT = 8,     /* the journal is cut before the index is durable */
 	STORE_BUG_SUMS_UNCHECKED = 16, /* P7: data that does not fit the sums it came with is taken */
 	STORE_BUG_MERGE_BLIND = 32,  /* P7: a part of a page is written into whatever the disk gives */
+	STORE_BUG_RECORD_UNSYNCED = 128, /* P1: a record counts as durable when it is written */
 	STORE_BUG_READ_BLIND = 64,   /* P7: what the disk gives is sent with the sum it should have */
 };
 

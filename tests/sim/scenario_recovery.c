@@ -204,3 +204,28 @@ void scenario_close_partial(struct cluster *c)
 	stage_expect(c, stage_finish(b, 3 * NSEC_SEC) == 0, "it goes on");
 	stage_end(c);
 }
+
+/* B takes over the file of a dead writer, and its recovery fails: no core server gets its CLOSE. While the
+ * lease goes back B knows the size of before; C, who asks meanwhile, is told the true one. */
+void scenario_p3_unrecovered(struct cluster *c)
+{
+	struct client *a, *b, *d;
+
+	if (!stage_begin(c, 1, &a, 2, &b))
+		return;
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(d, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "A writes");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_crash(c, cluster_access_id(1), true);
+	stage_drop(c, MSG_TYPE_close, cluster_access_id(2), 0);
+	stage_delay(c, MSG_TYPE_op_release, cluster_access_id(2), 0, 2 * NSEC_SEC);
+	stage_begin_read(b, 1, 0, 1);
+	stage_wait(c, 4 * NSEC_SEC);
+	stage_begin_stat(d, 1);
+	stage_wait(c, 5 * NSEC_SEC);
+	stage_lift(c);
+	stage_expect(c, stage_finish(d, 10 * NSEC_SEC) == 0, "C is told the size");
+	stage_finish(b, 10 * NSEC_SEC);
+	stage_end(c);
+}

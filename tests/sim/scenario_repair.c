@@ -159,9 +159,10 @@ void scenario_p7_stale(struct cluster *c)
 }
 
 /* Site 3 missed a write, site 1 has a bad page of it, and site 2, the last with a good one, has taken an
- * unsynced write of that page when it goes away: the page is not lost, only away. */
-void scenario_p7_away(struct cluster *c)
+ * unsynced write of that page when it goes away, or loses its session: the page is not lost, only away. */
+static void away(struct cluster *c, bool fenced)
 {
+	server_id_t last = cluster_core_id(2, 0);
 	struct client *a, *b;
 
 	if (!stage_begin(c, 1, &a, 3, &b))
@@ -174,7 +175,11 @@ void scenario_p7_away(struct cluster *c)
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(1, 0));
 	stage_expect(c, stage_write(a, 1, 3, 1, false) == 0, "unsynced write");
 	stage_wait(c, 200 * NSEC_MSEC);
-	stage_crash(c, cluster_core_id(2, 0), true);
+	if (fenced)
+		stage_cut_hints(c, last, true);
+	else
+		stage_crash(c, last, true);
+	stage_wait(c, fenced ? 3 * NSEC_SEC : 0);
 	stage_rot(c, cluster_core_id(1, 0), 1, 3);
 	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
 	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), false);
@@ -182,9 +187,56 @@ void scenario_p7_away(struct cluster *c)
 	stage_crash(c, cluster_access_id(1), true);
 	stage_lift(c);
 	stage_expect(c, stage_read(b, 1, 3, 1) == -EIO, "C cannot read it yet");
-	stage_restart(c, cluster_core_id(2, 0));
+	if (fenced)
+		stage_cut_hints(c, last, false);
+	else
+		stage_restart(c, last);
 	stage_wait(c, 8 * NSEC_SEC);
 	stage_expect(c, stage_read(b, 1, 0, 16) == 0, "C reads everything");
+	stage_end(c);
+}
+
+void scenario_p7_away(struct cluster *c)
+{
+	away(c, false);
+}
+
+void scenario_p7_fenced(struct cluster *c)
+{
+	away(c, true);
+}
+
+/* Site 2 is behind, site 1 has just come back: only site 3 has an unsynced write, and a page of that
+ * rots there. It is copied to site 2. The holder still has the write, so nothing is lost. */
+void scenario_p7_kept(struct cluster *c)
+{
+	server_id_t back = cluster_core_id(1, 0), behind = cluster_core_id(2, 0);
+	struct client *a;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_cut(c, cluster_access_id(1), behind, true);
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "second write");
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_crash(c, back, true);
+	stage_expect(c, stage_write(a, 1, 0, 16, false) == 0, "unsynced write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_rot(c, cluster_core_id(3, 0), 1, 3);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), back);
+	stage_drop(c, MSG_TYPE_read, cluster_access_id(1), back);
+	stage_restart(c, back);
+	stage_cut(c, cluster_access_id(1), behind, false);
+	stage_wait(c, 6 * NSEC_SEC); /* a copy from site 1 is given up */
+	stage_lift(c);
+	stage_drop(c, MSG_TYPE_write, cluster_access_id(1), back);
+	stage_begin_sync(a, 1);
+	stage_expect(c, stage_finish(a, 8 * NSEC_SEC) == 0, "it is flushed");
+	stage_lift(c);
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_expect(c, stage_read(a, 1, 0, 16) == 0, "A reads everything");
 	stage_end(c);
 }
 

@@ -202,6 +202,36 @@ void scenario_a9_lock(struct cluster *c)
 	stage_end(c);
 }
 
+/* A waits for a lock when it is cut off, and is granted it in its next session, before it hears that its
+ * file was taken: it works no more under that lock, and others get it. */
+void scenario_a9_lock_late(struct cluster *c)
+{
+	struct stage_rule *late;
+	struct client *a, *b;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 3);
+	stage_expect(c, stage_open(a, 0) == 0 && stage_open(b, 0) == 0, "open");
+	stage_expect(c, stage_write(a, 0, 0, 1, true) == 0 && stage_lock(b, 0) == 0, "A writes, C locks");
+	/* It hears of the refusal only when its session ends: so it asks again just then. */
+	late = stage_delay(c, MSG_TYPE_r_status, 0, cluster_access_id(1),
+	                   world_between(&c->w, STREAM_FAULT, 1800 * NSEC_MSEC, 2000 * NSEC_MSEC));
+	late->times = 1;
+	stage_begin_lock(a, 0);
+	stage_wait(c, 100 * NSEC_MSEC);
+	stage_cut_hints(c, cluster_access_id(1), true);
+	stage_expect(c, stage_write(b, 0, 1, 1, true) == 0, "C takes the lease");
+	stage_expect(c, stage_close(b, 0) == 0 && stage_open(b, 0) == 0, "C closes");
+	stage_delay(c, MSG_TYPE_op_reclaim, cluster_access_id(1), 0, 500 * NSEC_MSEC);
+	heal_session(c);
+	stage_expect(c, stage_finish(a, 3 * NSEC_SEC) == -EIO, "A9: A's handle is lost");
+	stage_wait(c, NSEC_SEC);
+	stage_expect(c, stage_lock(b, 0) == 0, "C gets the lock");
+	stage_end(c);
+}
+
 /* C only read while A was cut off with a buffered write: that must not come after what was read. */
 void scenario_a9_reader(struct cluster *c)
 {

@@ -190,6 +190,14 @@ int stage_lock(struct client *cl, uint32_t file)
 	return stage_finish(cl, STAGE_OP_MAX);
 }
 
+void stage_begin_lock(struct client *cl, uint32_t file)
+{
+	if (!ready(cl))
+		return;
+	client_lock(cl, file, F_WRLCK, true, nothing);
+	began(cl);
+}
+
 void stage_begin_stat(struct client *cl, uint32_t file)
 {
 	if (!ready(cl))

@@ -44,6 +44,7 @@ uint64_t stage_value(const struct client *cl); /* first unit of the last read */
 /* Begins only. */
 void stage_begin_write(struct client *cl, uint32_t file, uint32_t unit, uint32_t units, bool sync);
 void stage_begin_read(struct client *cl, uint32_t file, uint32_t unit, uint32_t units);
+void stage_begin_lock(struct client *cl, uint32_t file); /* the whole file, waits */
 void stage_begin_stat(struct client *cl, uint32_t file);
 void stage_begin_sync(struct client *cl, uint32_t file);
 /* Names of the directory by number; each writes the history of names. */
