@@ -46,6 +46,7 @@ static int core_config(const struct config *c, struct hint_config *out, char *wh
 	out->shared_timeout = c->shared;
 	out->election_timeout = c->election;
 	out->follow = c->follow;
+	out->recover_after = c->recover_after;
 	if (strlen(c->directory) < sizeof(out->snapshot_dir)) {
 		snprintf(out->snapshot_dir, sizeof(out->snapshot_dir), "%.*s",
 		         (int)sizeof(out->snapshot_dir) - 1, c->directory);

@@ -45,7 +45,7 @@ static int check_keys(struct parser *p)
 		{"mount", SERVER_ACCESS}, {"buffer", SERVER_ACCESS}, {"block", SERVER_ACCESS},
 		{"stale_after", SERVER_ACCESS}, {"on_fence", SERVER_ACCESS},
 		{"session", SERVER_HINT}, {"shared", SERVER_HINT}, {"election", SERVER_HINT},
-		{"follow", SERVER_HINT},
+		{"follow", SERVER_HINT}, {"recover_after", SERVER_HINT},
 	};
 
 	for (unsigned i = 0; i < p->server_seen; i++) {

@@ -31,6 +31,7 @@
  *   shared = 800ms       hint: R of the shared leases
  *   election = 500ms     hint
  *   follow = 10s         hint: until leadership goes to the site that asks most, or never
+ *   recover_after = 10min hint: until files are recovered that a server held which is away
  *
  * Sizes take KiB MiB GiB TiB, durations ms s min. An unknown section or key is an error. */
 #pragma once
@@ -67,7 +68,7 @@ struct config {
 	enum log_level log;
 	uint64_t capacity, journal, cache, memory, buffer; /* bytes; 0: the default */
 	uint8_t block_shift;
-	nsec_t session, shared, election, follow, stale_after; /* 0: the default */
+	nsec_t session, shared, election, follow, recover_after, stale_after; /* 0: the default */
 	bool fence_error;       /* on_fence = error, or wait:TIME */
 	nsec_t fence_wait;      /* then: how long to wait before the error */
 };

@@ -167,6 +167,7 @@ static int server_amount(struct parser *p, const char *key, const char *value)
 		{"cache", &c->cache, NULL}, {"memory", &c->memory, NULL}, {"buffer", &c->buffer, NULL},
 		{"session", NULL, &c->session}, {"shared", NULL, &c->shared},
 		{"election", NULL, &c->election}, {"follow", NULL, &c->follow},
+		{"recover_after", NULL, &c->recover_after},
 		{"stale_after", NULL, &c->stale_after},
 	};
 

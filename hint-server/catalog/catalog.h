@@ -189,6 +189,7 @@ struct catalog_inode {
 	uint64_t parent;             /* directory: its parent; others: where a link was made last */
 	session_id_t holder;         /* of the exclusive lease; 0: nobody */
 	bool unclean;                /* the next grant is a recovery */
+	session_id_t lost_by;        /* that held it when it ended, and may reclaim it; 0: nobody */
 	bool recovering;             /* the holder's grant was one */
 	bool refill;                 /* a replica has a new disk; will be marked when given back */
 };

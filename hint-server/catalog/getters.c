@@ -69,6 +69,7 @@ bool catalog_inode(struct catalog *c, uint64_t ino, struct catalog_inode *out)
 		.parent = i.parent,
 		.holder = i.holder,
 		.unclean = i.flags & INO_UNCLEAN,
+		.lost_by = i.lost_by,
 		.recovering = i.flags & INO_RECOVER,
 		.refill = i.flags & INO_REFILL,
 	};

@@ -202,6 +202,7 @@ static void win(struct hint *h)
 	h->grace_until = hint_now(h) + h->config.shared_timeout + h->shared_margin;
 	read_index_reset(&h->reads, h->leader_term, &h->voter_config);
 	follow_reset(h);
+	absent_reset(h);
 	TRACE("hint.leads term ready_index", h->leader_term, h->ready_index, 0, 0);
 }
 

@@ -34,6 +34,7 @@ enum hint_bug {
 	HINT_BUG_SHOWN_BY_LEADER = 1 << 17, /* followers do not apply what servers showed: voters differ */
 	HINT_BUG_FULL_LEADS = 1 << 18,   /* P8: a leader whose commits find no space does not hand over */
 	HINT_BUG_FULL_UNHEARD = 1 << 19, /* P8: new names are taken whoever has no room for them */
+	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
 	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room is forgotten at once */
 };
 
@@ -53,6 +54,7 @@ struct hint_config {
 	nsec_t shared_timeout;         /* R, default 0.8 s */
 	nsec_t election_timeout;       /* default 500 ms */
 	nsec_t follow;                 /* until leadership goes where the work is; default 10 s; NSEC_NEVER */
+	nsec_t recover_after;          /* until files are recovered whose holder is away; default 10 min */
 	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
 	uint64_t reserve_bytes;        /* of the file system, for the catalog to grow; default 8 MiB */
 	uint64_t log_bytes;            /* of the voter's log file when it is made; default 64 MiB */

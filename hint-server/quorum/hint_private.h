@@ -40,6 +40,7 @@ struct sess {
 	uint8_t kind;
 	bool ending;                    /* its end is proposed: never answered again */
 	bool greeted;                   /* was told in this term that older shared leases are void */
+	nsec_t since;                   /* this leader knows of it */
 	nsec_t deadline;                /* lapsed from then on */
 	nsec_t shared_until;            /* its shared leases are certainly void from then on */
 	struct hold *holds;
@@ -219,6 +220,8 @@ struct hint {
 	struct beat *beats;
 	unsigned n_beats;
 	struct follow follow;           /* the leader's */
+	struct absent *absent;          /* sessions that ended under it */
+	nsec_t led_since;
 	struct lock_wait *lock_waits;
 	unsigned n_lock_waits;
 	struct orphans orphans;
@@ -239,6 +242,12 @@ void hint_progress(void *ctx);
 void hint_send(void *ctx, const struct msg *m);
 
 void hint_commit_again(struct hint *h);    /* that had no space */
+
+/* --- absent.c --- */
+void absent_reset(struct hint *h);                           /* it leads now, or no more */
+void absent_add(struct hint *h, session_id_t id);            /* this session has ended */
+/* May what this session holds or held be recovered though nobody asks for it? */
+bool absent_over(struct hint *h, session_id_t id);
 
 /* --- follow.c --- */
 void follow_reset(struct hint *h);                          /* it leads now */

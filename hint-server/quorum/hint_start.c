@@ -174,6 +174,8 @@ static void set_defaults(struct hint_config *c)
 		c->shared_timeout = 800 * NSEC_MSEC;
 	if (!c->follow)
 		c->follow = 10 * NSEC_SEC;
+	if (!c->recover_after)
+		c->recover_after = 600 * NSEC_SEC;
 	if (!c->election_timeout)
 		c->election_timeout = 500 * NSEC_MSEC;
 	if (!c->snapshot_entries)

@@ -199,6 +199,9 @@ static bool wants_repair(struct hint *h, uint64_t ino)
 	/* A holder need not know of a new disk: it is asked for the file once, then its grant says so. */
 	if (s && !sess_lapsed(h, s) && (!c.refill || c.fields.nlink == 0))
 		return false;
+	if ((c.unclean && c.lost_by && !absent_over(h, c.lost_by)) ||
+	    (s && sess_lapsed(h, s) && !absent_over(h, c.holder)))
+		return false;
 	return sites_alive(h, &c.fields) >= (c.unclean || c.holder ? REPLICAS - 1 : REPLICAS);
 }
 

@@ -32,7 +32,8 @@ struct sess *sess_add(struct hint *h, session_id_t id, server_id_t server, uint8
 		s->kind = kind;
 		HASH_ADD(hh, h->sessions, id, sizeof(s->id), s);
 	}
-	s->deadline = hint_now(h) + h->config.session_timeout;
+	s->since = hint_now(h);
+	s->deadline = s->since + h->config.session_timeout;
 	return s;
 }
 
@@ -42,6 +43,7 @@ void sess_gone(struct hint *h, session_id_t id)
 
 	if (!s)
 		return;
+	absent_add(h, id);
 	lease_drop_session(h, s);
 	HASH_DEL(h->sessions, s);
 	mem_free(s->unlogged);
@@ -92,6 +94,7 @@ void sessions_clear(struct hint *h)
 	}
 	h->n_beats = 0;
 	shown_clear(h);
+	absent_reset(h);
 }
 
 /* This server slept: nobody else is to blame for what came due meanwhile (trap B4). */

@@ -22,6 +22,7 @@ struct shape {
 	bool names, appends, locks; /* run these kinds of clients too */
 	nsec_t faults_for;          /* length of the first phase */
 	nsec_t session_timeout, shared_timeout;
+	nsec_t recover_after;       /* of files whose holder is away; 0: the default */
 	nsec_t follow;              /* until leadership goes where the work is; 0: never */
 	nsec_t think;               /* mean pause between a client's operations */
 	uint64_t disk_bytes;        /* of a core server */

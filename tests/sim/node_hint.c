@@ -25,6 +25,7 @@ static void configure(struct node *n, struct hint_config *out)
 	out->shared_timeout = c->shape.shared_timeout;
 	out->election_timeout = 500 * NSEC_MSEC;
 	out->follow = c->shape.follow ? c->shape.follow : NSEC_NEVER;
+	out->recover_after = c->shape.recover_after;
 	out->snapshot_entries = 200;
 	out->reserve_bytes = HINT_RESERVE;
 	out->log_bytes = 4u << 20; /* goes round often, and is soon read at a start */

@@ -35,6 +35,7 @@ void run_shape(struct shape *s, const struct run_options *o)
 	        .faults_for = o->until ? o->until : 2 * NSEC_SEC + (nsec_t)random_below(&r, 6) * NSEC_SEC,
 	        .session_timeout = 2 * NSEC_SEC,
 	        .shared_timeout = 500 * NSEC_MSEC,
+	        .recover_after = o->seed % 2 ? NSEC_SEC : 0,
 	        .follow = o->seed % 4 == 1 ? NSEC_SEC : 0,
 	        .think = (nsec_t)(5 + random_below(&r, 60)) * NSEC_MSEC,
 	        .disk_bytes = 64u << 20,

@@ -75,6 +75,8 @@ const struct scenario scenarios[] = {
         {"p7-away", "the last good page is on a server that is away", shape_three_sites, scenario_p7_away},
         {"p7-fenced", "or on one that lost its session", shape_three_sites, scenario_p7_fenced},
         {"p7-kept", "or in a write that the holder keeps", shape_three_sites, scenario_p7_kept},
+        {"absent", "what nobody needs waits for its holder to come back", shape_absent,
+         scenario_absent},
         {"p3-unrecovered", "no size is told of a file whose recovery failed", shape_three_sites,
          scenario_p3_unrecovered},
         {"a9-lock-late", "a lock that a lost handle is granted goes back", shape_three_sites,

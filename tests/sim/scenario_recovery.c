@@ -229,3 +229,31 @@ void scenario_p3_unrecovered(struct cluster *c)
 	stage_finish(b, 10 * NSEC_SEC);
 	stage_end(c);
 }
+
+void shape_absent(struct shape *s)
+{
+	shape_three_sites(s);
+	s->recover_after = 0;
+}
+
+/* A is cut off with buffered writes in two files. C needs one of them, so A's session ends. The other one
+ * nobody needs: A comes back and flushes it, and its program has only waited. */
+void scenario_absent(struct cluster *c)
+{
+	server_id_t access = cluster_access_id(1);
+	struct client *a, *b;
+
+	if (!stage_begin(c, 1, &a, 3, &b))
+		return;
+	stage_expect(c, stage_open(a, 2) == 0 && stage_open(b, 2) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0 && stage_write(a, 2, 0, 1, true) == 0, "A writes");
+	stage_cut_hints(c, access, true);
+	stage_expect(c, stage_write(a, 1, 1, 1, false) == 0, "A writes on");
+	stage_expect(c, stage_write(b, 2, 1, 1, true) == 0, "C takes the other file");
+	stage_wait(c, 5 * NSEC_SEC);
+	stage_cut_hints(c, access, false);
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_expect(c, stage_sync(a, 1) == 0, "A has only waited");
+	stage_expect(c, stage_write(a, 2, 2, 1, false) == -EIO, "A9: what was taken is lost");
+	stage_end(c);
+}

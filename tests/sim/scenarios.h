@@ -36,6 +36,8 @@ void scenario_p7_stale(struct cluster *c);
 void scenario_p7_away(struct cluster *c);
 void scenario_p7_fenced(struct cluster *c);
 void scenario_p7_kept(struct cluster *c);
+void shape_absent(struct shape *s);
+void scenario_absent(struct cluster *c);
 void scenario_p3_unrecovered(struct cluster *c);
 void scenario_a9_lock_late(struct cluster *c);
 void scenario_p7_attr(struct cluster *c);
