@@ -19,5 +19,10 @@ void ask_free(struct ask *a);
 MUST_CHECK int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst,
                    const char *verb, json_t *args, nsec_t timeout, json_t **reply);
 
+/* Connects to a server that may be asked later, and stays connected: so many at once cost no more time
+ * than the nearest, whoever of them is dead. */
+void ask_connect(struct ask *a, server_id_t server, const char *addr);
+bool ask_connected(struct ask *a, server_id_t server); /* one of these, by now, or it refused */
+
 const char *ask_why(const struct ask *a);
 void ask_pause(struct ask *a, nsec_t time);

@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/config/config.h"
 #include "common/net/net.h"
 
 #include <stdio.h>
@@ -16,6 +17,13 @@ struct ask {
 	struct net *net;
 	uv_timer_t timer;
 	bool stopped;
+	/* those to stay connected to */
+	unsigned kept;
+	struct kept {
+		server_id_t id;
+		bool up;
+		char refused[256];
+	} keep[CONFIG_HINTS_MAX];
 	/* the question under way */
 	struct msg request;
 	uint64_t id;
@@ -42,10 +50,38 @@ static void on_recv(void *ctx, const struct msg *m)
 	                      JSON_DECODE_ANY, NULL);
 }
 
+static struct kept *kept(struct ask *a, server_id_t server)
+{
+	for (unsigned i = 0; i < a->kept; i++)
+		if (a->keep[i].id == server)
+			return &a->keep[i];
+	return NULL;
+}
+
+void ask_connect(struct ask *a, server_id_t server, const char *addr)
+{
+	if (kept(a, server))
+		return;
+	CHECK(a->kept < ARRAY_LEN(a->keep));
+	a->keep[a->kept++].id = server;
+	net_connect(a->net, server, addr);
+}
+
+bool ask_connected(struct ask *a, server_id_t server)
+{
+	const struct kept *k = kept(a, server);
+
+	return k && (k->up || k->refused[0]);
+}
+
 static void on_peer_up(void *ctx, server_id_t peer)
 {
 	struct ask *a = ctx;
 
+	struct kept *k = kept(a, peer);
+
+	if (k)
+		k->up = true;
 	if (peer == a->request.via && !a->sent)
 		send_request(a);
 }
@@ -53,7 +89,10 @@ static void on_peer_up(void *ctx, server_id_t peer)
 static void on_peer_down(void *ctx, server_id_t peer)
 {
 	struct ask *a = ctx;
+	struct kept *k = kept(a, peer);
 
+	if (k)
+		k->up = false;
 	if (peer == a->request.via)
 		a->sent = false;
 }
@@ -61,7 +100,10 @@ static void on_peer_down(void *ctx, server_id_t peer)
 static void on_refused(void *ctx, server_id_t peer, const char *why)
 {
 	struct ask *a = ctx;
+	struct kept *k = kept(a, peer);
 
+	if (k)
+		snprintf(k->refused, sizeof(k->refused), "%s", why);
 	if (peer == a->request.via)
 		snprintf(a->refused, sizeof(a->refused), "%s", why);
 }
@@ -138,6 +180,7 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
         json_t *args, nsec_t timeout, json_t **reply)
 {
 	char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+	const struct kept *k = kept(a, via);
 
 	*reply = NULL;
 	a->request = (struct msg){.type = MSG_TYPE_admin, .dst = dst, .via = via, .id = ++a->id};
@@ -145,7 +188,7 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
 	if (text)
 		a->request.admin.json = (struct span){(const uint8_t *)text, (uint32_t)strlen(text)};
 	a->sent = a->answered = a->late = false;
-	a->refused[0] = '\0';
+	snprintf(a->refused, sizeof(a->refused), "%s", k ? k->refused : "");
 	a->reply = NULL;
 	net_connect(a->net, via, addr);
 	send_request(a);
@@ -153,7 +196,8 @@ int ask(struct ask *a, server_id_t via, const char *addr, server_id_t dst, const
 	while (!a->answered && !a->late && !a->refused[0])
 		uv_run(&a->loop, UV_RUN_ONCE);
 	uv_timer_stop(&a->timer);
-	net_disconnect(a->net, via);
+	if (!k)
+		net_disconnect(a->net, via);
 	free(text);
 	*reply = a->reply;
 	if (a->refused[0])

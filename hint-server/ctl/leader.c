@@ -6,6 +6,8 @@
 
 #define ANSWER_WITHIN NSEC_SEC
 #define PAUSE_AFTER_REFUSAL (200 * NSEC_MSEC)
+#define PAUSE_FOR_CONNECTIONS (20 * NSEC_MSEC)
+#define CONNECTED_WITHIN (300 * NSEC_MSEC) /* then those that are not are asked in their turn, too */
 
 /* What a hint server did when it was asked last. */
 struct outcome {
@@ -54,25 +56,49 @@ static bool all_refuse(const struct outcome *outcome, unsigned n)
 	return true;
 }
 
-/* A leader may just have died: every hint server is asked, again and again. */
+/* The next one in turn, of those that are connected as long as others may still become so. */
+static unsigned next_of(struct ctl *c, unsigned i, nsec_t until)
+{
+	unsigned n = c->config->hints;
+
+	for (;;) {
+		for (unsigned k = 0; k < n; k++)
+			if (ask_connected(c->ask, c->config->hint[(i + k) % n].id))
+				return (i + k) % n;
+		if (clock_boottime() >= until)
+			return i;
+		ask_pause(c->ask, PAUSE_FOR_CONNECTIONS);
+	}
+}
+
+/* A leader may just have died: every hint server is asked, again and again. All are connected to at once:
+ * a site that is cut off costs no time. */
 int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply)
 {
 	nsec_t end = clock_boottime() + c->timeout;
 	struct outcome outcome[CONFIG_HINTS_MAX] = {0};
-	unsigned n = c->config->hints;
+	unsigned n = c->config->hints, i = 0;
 
-	for (unsigned i = 0; !all_refuse(outcome, n); i = (i + 1) % n) {
-		const struct config_hint *h = &c->config->hint[i];
+	for (unsigned k = 0; k < n; k++) {
+		outcome[k].rc = -EHOSTUNREACH; /* until it is asked */
+		ask_connect(c->ask, c->config->hint[k].id, c->config->hint[k].addr);
+	}
+	for (; !all_refuse(outcome, n); i = (i + 1) % n) {
 		nsec_t left = end - clock_boottime();
+		const struct config_hint *h;
 		int rc;
 
-		if (left <= 0 && outcome[n - 1].rc != 0)
+		if (left <= 0)
 			break;
+		i = next_of(c, i, clock_boottime() + MIN(left, CONNECTED_WITHIN));
+		h = &c->config->hint[i];
 		rc = ask(c->ask, h->id, h->addr, SERVER_LEADER, verb, args,
 		            MAX(MIN(left, ANSWER_WITHIN), 50 * NSEC_MSEC), reply);
 		if (rc == 0 || rc == -EREMOTEIO)
 			return rc;
-		outcome[i].rc = rc;
+		/* One that had no time to answer is as it was when it had. */
+		if (rc != -ETIMEDOUT || outcome[i].rc == -EHOSTUNREACH || left >= ANSWER_WITHIN)
+			outcome[i].rc = rc;
 		snprintf(outcome[i].refused, sizeof(outcome[i].refused), "refuses: %.200s", ask_why(c->ask));
 		json_decref(*reply);
 		*reply = NULL;
