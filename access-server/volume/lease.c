@@ -125,6 +125,19 @@ static void ask_failed(struct file *f, const struct msg *m)
 	file_put_if_unused(f);
 }
 
+/* The recall of this very grant came before it and was answered; or no validity runs, so that the leader may
+ * forget the grant without a word. A recall of an earlier grant, which was not taken, is none of this one: else
+ * each answer would come behind the recall of the one before, for ever. */
+static bool shared_is_void(const struct file *f, uint64_t grant, uint64_t seq)
+{
+	const struct volume *v = f->v;
+
+	if (VOL_BUG(v, VOLUME_BUG_OLD_RECALLS) && vol_recalled_since(f->v, f->ino, seq))
+		return true;
+	return grant < MAX(f->recalled_id, v->unknown_id) || v->shared_void_seq > seq ||
+	       !(session_shared_valid(v->session) || VOL_BUG(v, VOLUME_BUG_SERVES_LAPSED));
+}
+
 static void on_lease(struct session_call *c, const struct msg *m)
 {
 	uint64_t seq;
@@ -139,11 +152,7 @@ static void on_lease(struct session_call *c, const struct msg *m)
 		ask_failed(f, m);
 		return;
 	}
-	/* The recall of this very grant came before it and was answered; or no validity runs, so that
-	 * the leader may forget the grant without a word. */
-	if (r->granted == LEASE_SHARED &&
-	    (vol_recalled_since(f->v, f->ino, seq) ||
-	     !(session_shared_valid(f->v->session) || VOL_BUG(f->v, VOLUME_BUG_SERVES_LAPSED)))) {
+	if (r->granted == LEASE_SHARED && shared_is_void(f, r->grant, seq)) {
 		file_run(f);
 		return;
 	}

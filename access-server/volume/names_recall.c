@@ -144,7 +144,7 @@ void names_shared_void(struct volume *v)
 	struct file *f, *next;
 
 	names_of(v)->voids++;
-	v->recall_unknown = ++v->recall_seq; /* answers under way bring no lease either */
+	v->shared_void_seq = v->recall_unknown = ++v->recall_seq; /* answers under way bring no lease either */
 	/* A reply that waits for the session to return comes too late for any validity. */
 	for (struct vol_req *req = v->done; req; req = rs(req)->next)
 		req->attr_valid = req->entry_valid = 0;

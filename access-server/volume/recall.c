@@ -309,7 +309,7 @@ static void recall_data(struct file *f, unsigned to, uint64_t id)
 		break;
 	case PHASE_ASK:
 		/* The leader may want this answer before it grants what we ask for. If what it wants
-		 * back is that very grant, still on its way, on_lease() notices by recall_seq. */
+		 * back is that very grant, still on its way, on_lease() notices by its id. */
 		f->recalled = true;
 		if (f->lease == LEASE_SHARED && to == LEASE_NONE) {
 			if (f->inval_cookie)
@@ -347,6 +347,10 @@ void recall_arrived(struct volume *v, uint64_t ino, unsigned what, unsigned to, 
 		f->recall_seq = v->recall_seq;
 	else
 		v->recall_unknown = v->recall_seq;
+	if (what == RECALL_DATA && f)
+		f->recalled_id = MAX(f->recalled_id, id);
+	else if (what == RECALL_DATA)
+		v->unknown_id = MAX(v->unknown_id, id);
 	if (what == RECALL_META)
 		names_recall_meta(v, ino, id);
 	else if (f)

@@ -183,7 +183,7 @@ void vol_enter(struct volume *v)
 	/* Answers to questions from before this validity began bring no lease: meanwhile the leader
 	 * may have forgotten what it granted. */
 	if (!v->shared_until)
-		v->recall_unknown = ++v->recall_seq;
+		v->shared_void_seq = v->recall_unknown = ++v->recall_seq;
 	v->shared_until = until;
 }
 

@@ -37,6 +37,7 @@ enum volume_bug {
 	VOLUME_BUG_LOSE_EARLY = 1 << 19,  /* P1: a page is given up that an absent replica may have */
 	VOLUME_BUG_NO_REBUILD = 1 << 20, /* P1: ... or the writes that the holder keeps */
 	VOLUME_BUG_TOLD_UNRECOVERED = 1 << 21, /* P3: a size is told though recovery failed */
+	VOLUME_BUG_OLD_RECALLS = 1 << 23, /* P6: a recall of an earlier grant voids a later one */
 	VOLUME_BUG_LOCK_KEPT = 1 << 22,  /* a lock stays that a lost handle was granted */
 };
 

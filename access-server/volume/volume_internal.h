@@ -151,6 +151,7 @@ struct file {
 	uint64_t n;             /* operations given a number in this epoch */
 	uint64_t flush_asked;   /* the last of them that somebody wanted durable; 0: none */
 	uint64_t recall_seq;    /* vol_recall_seq() when it was last recalled */
+	uint64_t recalled_id;   /* the highest of a recall of its data: older grants are void */
 	bool recalled;          /* and not yet acted upon, or being acted upon */
 	enum lease_mode recall_to, release_to;
 	uint64_t recall_id;
@@ -307,6 +308,8 @@ struct volume {
 	unsigned held;
 	uint64_t next_cookie;
 	uint64_t recall_seq, recall_unknown;
+	uint64_t shared_void_seq; /* recall_seq when shared leases were void last */
+	uint64_t unknown_id;      /* as recalled_id, of files that are not in memory */
 	nsec_t shared_until;        /* last seen: once passed, shared leases are gone for good */
 
 	struct vol_req *done;       /* completed, to be delivered */

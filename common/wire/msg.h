@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 7
+#define WIRE_VERSION 8
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -327,8 +327,9 @@ enum status {
 	X(u64, files_complete_from) X(u64, start)
 /* recover = 1: this is a recovery, with the new epoch; the holder must seal and compare before it
  * serves. Otherwise stale says what lags (stale.h), and size and times are the truth. */
+/* grant: of a shared one; the ids of recalls count with it, so that a lower one means an older grant. */
 #define MSG_R_LEASE(X) \
-	REPLY_FIELDS(X) X(u8, granted) X(u8, recover) INODE_FIELDS(X) X(span, stale)
+	REPLY_FIELDS(X) X(u8, granted) X(u8, recover) X(u64, grant) INODE_FIELDS(X) X(span, stale)
 #define MSG_R_LOCK(X) REPLY_FIELDS(X) X(u64, start) X(u64, end) X(u32, pid) X(u8, type)
 #define MSG_R_STATFS(X) REPLY_FIELDS(X) X(u64, total) X(u64, free) X(u64, files)
 

@@ -197,6 +197,7 @@ static void win(struct hint *h)
 	h->leader = true;
 	h->ready = false;
 	h->leader_term = voter_term(h->voter);
+	h->next_id = MAX(h->next_id, h->leader_term << 32);
 	/* With the barrier that libraft adds when it is needed: trap B6. */
 	h->ready_index = voter_last(h->voter);
 	h->grace_until = hint_now(h) + h->config.shared_timeout + h->shared_margin;

@@ -225,7 +225,7 @@ struct hint {
 	struct lock_wait *lock_waits;
 	unsigned n_lock_waits;
 	struct orphans orphans;
-	uint64_t next_id;               /* of recalls and questions to holders */
+	uint64_t next_id;               /* of recalls, shared grants, questions: rises over all terms */
 	uint64_t arrivals;
 	nsec_t tick_due;                /* when the next tick was asked for */
 };

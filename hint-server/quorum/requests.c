@@ -353,7 +353,8 @@ static void grant_shared(struct hint *h, struct request *r, const struct catalog
 	stale_encode(&stale, runs);
 	*l = (struct msg_r_lease){.status = STATUS_OK, .session = op_fields(r)->session,
 	                          .slot = op_fields(r)->slot, .seq = op_fields(r)->seq,
-	                          .granted = LEASE_SHARED, .stale = {runs, (uint32_t)len}};
+	                          .granted = LEASE_SHARED, .grant = ++h->next_id,
+	                          .stale = {runs, (uint32_t)len}};
 #define u8(name) l->name = i->fields.name;
 #define u16(name) l->name = i->fields.name;
 #define u32(name) l->name = i->fields.name;
@@ -551,8 +552,10 @@ static void grant_with_reply(struct hint *h, const struct msg *op, struct msg *r
 		return;
 	if (op->type == MSG_TYPE_op_release && op->op_release.to == LEASE_SHARED)
 		(void)lease_grant(h, s, op->op_release.ino, RECALL_DATA);
-	if (reply->type == MSG_TYPE_r_lease && reply->r_lease.granted == LEASE_SHARED)
+	if (reply->type == MSG_TYPE_r_lease && reply->r_lease.granted == LEASE_SHARED) {
 		(void)lease_grant(h, s, reply->r_lease.ino, RECALL_DATA);
+		reply->r_lease.grant = ++h->next_id;
+	}
 	if ((op->type == MSG_TYPE_op_create || op->type == MSG_TYPE_op_setattr ||
 	     op->type == MSG_TYPE_op_link) && lease_may_grant(h, s, reply->r_inode.ino)) {
 		struct catalog_inode i;

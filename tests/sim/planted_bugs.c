@@ -105,6 +105,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_NO_REBUILD), BY_SCENARIO("p7-kept")},
         {"recovers-at-once", "files are recovered unasked while their holder is away",
          BUG_HINT(HINT_BUG_RECOVERS_AT_ONCE), BY_SCENARIO("absent")},
+        {"old-recalls", "P6: a recall of an earlier grant voids a later one",
+         BUG_VOLUME(VOLUME_BUG_OLD_RECALLS), BY_SCENARIO("p6-shared")},
         {"told-unrecovered", "P3: a size is told though recovery failed",
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",

@@ -60,6 +60,8 @@ const struct scenario scenarios[] = {
         {"p4-size", "a size told elsewhere outlives its writer", shape_three_sites, scenario_p4_size},
         {"p5", "without a session nothing is served", shape_three_sites, scenario_p5},
         {"p6", "flushes go on while a site dies", shape_three_sites, scenario_p6},
+        {"p6-shared", "a reader and a writer of one file in two sites both get on", shape_three_sites,
+         scenario_p6_shared},
         {"p6-reads", "reads go on while the nearest replica hangs", shape_three_sites,
          scenario_p6_reads},
         {"p7-newest", "an unflushed write that rots does not hold up recovery", shape_three_sites,

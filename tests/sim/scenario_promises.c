@@ -130,3 +130,45 @@ void scenario_p8(struct cluster *c)
 	stage_expect(c, waited, "P8: the writer waits");
 	stage_end(c);
 }
+
+static void cut_site(struct cluster *c, unsigned site)
+{
+	for (unsigned i = 0; i < c->nodes; i++)
+		for (unsigned k = 0; k < c->nodes; k++)
+			if (c->node[i].site == site && c->node[k].site != site)
+				stage_cut(c, c->node[i].id, c->node[k].id, true);
+}
+
+/* A's site is cut off. B writes in site 2 without a pause, C reads in site 3, for long: both get on, though
+ * each needs what the other has just got, and the third replica comes to lag meanwhile. */
+void scenario_p6_shared(struct cluster *c)
+{
+	nsec_t since_b, since_d, longest = 0, end;
+	unsigned writes = 0, reads = 0;
+	struct client *a, *b, *d;
+
+	if (!stage_begin(c, 1, &a, 2, &b))
+		return;
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(d, 1) == 0 && stage_write(a, 1, 0, 16, true) == 0, "A writes");
+	cut_site(c, 1);
+	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0 && stage_read(d, 1, 0, 1) == 0, "B takes over");
+	since_b = since_d = c->w.now;
+	for (end = c->w.now + 10 * NSEC_SEC; c->w.now < end && !c->w.failed; stage_wait(c, NSEC_MSEC / 10)) {
+		if (!b->busy) {
+			longest = MAX(longest, c->w.now - since_b);
+			since_b = c->w.now;
+			stage_begin_write(b, 1, writes++ % 16, 1, true);
+		}
+		if (!d->busy) {
+			longest = MAX(longest, c->w.now - since_d);
+			since_d = c->w.now;
+			stage_begin_read(d, 1, reads++ % 16, 1);
+		}
+	}
+	longest = MAX(longest, c->w.now - MIN(since_b, since_d));
+	stage_expect(c, longest < 2 * NSEC_SEC, "P6: both get on");
+	stage_finish(b, NSEC_SEC);
+	stage_finish(d, NSEC_SEC);
+	stage_end(c);
+}
