@@ -32,6 +32,8 @@ enum ctl_exit ctl_scrub(struct ctl *c);
 enum ctl_exit ctl_scrub_status(struct ctl *c);
 /* Formats the directory of the server that `path` configures, by running its own program. */
 enum ctl_exit ctl_format(const char *path);
+/* Becomes the program of the disaster drills, with these arguments; returns only if it cannot. */
+enum ctl_exit ctl_drill(char **argv);
 
 /* Asks the catalog's leader through the first hint server that answers, until c->timeout is over;
  * says why it has none on standard error. -EREMOTEIO: the leader refused, *reply says why. */

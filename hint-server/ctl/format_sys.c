@@ -20,6 +20,18 @@ static int program_path(char *out, size_t size, const char *kind)
 	return snprintf(out, size, "%s/distcloud-%s", self, kind) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
+enum ctl_exit ctl_drill(char **argv)
+{
+	char program[PATH_MAX];
+
+	if (program_path(program, sizeof(program), "drill") < 0)
+		return CTL_FAILED;
+	execv(program, argv);
+	fprintf(stderr, "distcloud: cannot run %s: %s; the build puts it beside distcloud, and it needs "
+	        "python3\n", program, err_text(-errno));
+	return CTL_FAILED;
+}
+
 enum ctl_exit ctl_format(const char *path)
 {
 	char why[512], program[PATH_MAX];

@@ -18,6 +18,7 @@ static const char usage_text[] =
 	"  server show ID     one server's counters: loop, connections, buffers, log, what it did\n"
 	"  scrub              verify every stored page on every core server, in the background\n"
 	"  scrub status       how far that is, what it found and what waits for repair\n"
+	"  drill ...          rehearse disasters with real servers in networks of their own\n"
 	"  format CONFIG      make the empty directory of the server that CONFIG describes (also: init)\n"
 	"\n";
 
@@ -219,6 +220,8 @@ int main(int argc, char **argv)
 	enum ctl_exit code;
 	bool help = false;
 
+	if (argc > 1 && strcmp(argv[1], "drill") == 0)
+		return (int)ctl_drill(argv + 1); /* whose options are its own */
 	if (!parse_options(argc, argv, &c, &help, &code))
 		return (int)code;
 	argc -= optind;

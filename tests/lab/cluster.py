@@ -120,12 +120,14 @@ class Server:
         except (OSError, ValueError):
             return 0
 
+    def popen(self, argv, **kw):
+        """Where the server's network is."""
+        return subprocess.Popen(argv, start_new_session=True, **kw)
+
     def start(self):
-        log = open(self.base + ".log", "a")
-        self.process = subprocess.Popen([self.program(), "--config", self.config],
-                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                        start_new_session=True)
-        log.close()
+        with open(self.base + ".log", "a") as log:
+            self.process = self.popen([self.program(), "--config", self.config], stdin=subprocess.DEVNULL,
+                                      stdout=log, stderr=log)
         with open(self.base + ".pid", "w") as f:
             f.write(f"{self.process.pid}\n")
 
@@ -192,12 +194,15 @@ class Cluster:
     def mount(self, site):
         return os.path.join(self.root, site, "mnt")
 
+    def prefix(self, site):
+        return f"127.{SITES.index(site) + 1}.0.0/16"
+
     def common_config(self):
         lines = ["# What all servers of the cluster share; the administrator's file is this part alone.",
                  "[cluster]", "id = 1", "name = demo", "",
                  "# A site is an L3 network. Its id is never used again."]
         for i, site in enumerate(self.sites + self.witnesses):
-            lines += [f"[site {site}]", f"id = {i + 1}", f"prefixes = 127.{i + 1}.0.0/16", ""]
+            lines += [f"[site {site}]", f"id = {i + 1}", f"prefixes = {self.prefix(site)}", ""]
         lines.append("# Hint servers by id: everybody finds the cluster through them.")
         for s in self.of("hint"):
             lines += [f"[hint {s.id}]", f"address = {s.address}", "vote = yes", ""]
@@ -282,9 +287,12 @@ class Cluster:
             s.wait_gone()
         self.unmount_dead()
 
+    def distcloud_argv(self, *args):
+        return [os.path.join(self.bindir, "distcloud"), "--config", os.path.join(self.root, "distcloud.conf"),
+                *args]
+
     def distcloud(self, *args, well=(0,)):
-        return run([os.path.join(self.bindir, "distcloud"), "--config",
-                    os.path.join(self.root, "distcloud.conf"), *args], well, timeout=30)
+        return run(self.distcloud_argv(*args), well, timeout=30)
 
     def status(self):
         return json.loads(self.distcloud("status", "--json", well=(0, 1)))

@@ -108,22 +108,21 @@ def forwarder(bindir, root):
 
 
 class Lab:
-    """`lab up` as a process, and commands to it."""
+    """`distcloud drill up` as a process, and commands to it."""
     started = []
 
     def __init__(self, bindir, directory):
         self.started.append(self)
-        self.directory = directory
-        self.process = subprocess.Popen([sys.executable, os.path.join(DRILL, "lab"), "up",
-                                         shipped("triangle"), directory, bindir],
+        self.directory, self.program = directory, os.path.join(bindir, "distcloud")
+        self.process = subprocess.Popen([self.program, "drill", "up",
+                                         shipped("triangle"), directory, "--bare"],
                                         stdout=subprocess.PIPE, text=True, start_new_session=True)
         self.run = f"{self.process.pid}.{run_id.start_of(self.process.pid)}"
         first = self.process.stdout.readline()
         expect(f"lab up: {first!r}", first.startswith("The network is up"))
 
     def do(self, command, *words, well=0):
-        done = subprocess.run([sys.executable, os.path.join(DRILL, "lab"), command, self.directory,
-                               *words], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([self.program, "drill", command, self.directory, *words], capture_output=True, text=True, timeout=30)
         expect(f"lab {command} {words}: {done.returncode} {done.stderr}", done.returncode == well)
         return done.stdout + done.stderr
 
@@ -140,13 +139,13 @@ class Lab:
 
 def ends_well(bindir, root):
     """Ctrl-C and SIGTERM put everything back, also in the middle of faults."""
-    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 1)):
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 2)):
         lab = Lab(bindir, os.path.join(root, "ended"))
         expect("it is the first", lab.do("fault", "router", "gw-nara", "down").startswith("1:"))
         lab.do("fault", "flap", "gw-hiroshima", "gw-kanazawa", "every", "2s")
-        expect("both are listed", lab.do("list").count("\n") == 2)
-        expect("it says what exists", "gw-kanazawa" in lab.do("fault", "router", "x", "down", well=1))
-        expect("there are numbers", "1, 2" in lab.do("undo", "7", well=1))
+        expect("both are listed", lab.do("broken").count("\n") == 2)
+        expect("it says what exists", "gw-kanazawa" in lab.do("fault", "router", "x", "down", well=2))
+        expect("there are numbers", "1, 2" in lab.do("undo", "7", well=2))
         expect("it is refused", "runs here" in second_network(bindir, lab.directory))
         ended = lab.end(number)[0]
         expect(f"ends with {ended}, not {code}", ended == code)

@@ -1,8 +1,10 @@
 """Removes what killed runs have left: processes, namespaces, and with these their devices. Runs whose
 owner lives are not touched."""
 
+import json
 import os
 import re
+import subprocess
 
 from cluster import Failure
 
@@ -40,6 +42,27 @@ def remove(owner, processes=(), names=None):
     return len(processes), len(names)
 
 
+def stale_mounts():
+    """Mounts of servers of drills whose owner is gone: DIRECTORY/sites/SITE/mnt, and DIRECTORY says whose it is."""
+    found = []
+    with open("/proc/self/mounts") as f:
+        places = [line.split()[1] for line in f if line.split()[2] == "fuse.distcloud"]
+    for place in places:
+        owner = os.path.join(place, "..", "..", "..", "network.json")
+        try:
+            with open(os.path.normpath(owner)) as f:
+                if not run_id.owner_lives(json.load(f)["run"]):
+                    found.append(place)
+        except (OSError, ValueError, KeyError):
+            pass    # no drill's
+    return found
+
+
+def unmount(places):
+    for place in places:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
 def cleanup():
     """Sentences that tell what was removed; Failure if something stays."""
     runs = {}   # owner's pid: (processes, namespaces)
@@ -51,8 +74,10 @@ def cleanup():
         if re.fullmatch(r"\d+\.\d+", run) and not run_id.owner_lives(run):
             runs.setdefault(run.split(".")[0], ([], []))[0].append(pid)
     said = []
+    mounts = stale_mounts()
     for owner, left in runs.items():
         processes, names = remove(owner, *left)
         said.append(f"the run of process {owner}, which is gone: {processes} processes ended, "
                     f"{names} namespaces removed")
-    return said
+    unmount(mounts)
+    return said + [f"{place} was still mounted" for place in mounts]

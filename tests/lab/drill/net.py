@@ -143,7 +143,9 @@ class Network:
         if before and run_id.owner_lives(before["run"]):
             raise Failure(f"{self.rundir}: a network of process {before['run'].split('.')[0]} runs here")
         if before:
+            mounts = [m for m in cleanup.stale_mounts() if m.startswith(self.rundir + os.sep)]
             cleanup.remove(before["run"])
+            cleanup.unmount(mounts)
         shutil.rmtree(os.path.join(self.rundir, "bird"), ignore_errors=True)
         for name in (wan.SOCKET, ledger.FILE):
             with contextlib.suppress(FileNotFoundError):

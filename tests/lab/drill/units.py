@@ -3,6 +3,7 @@
 import re
 
 DURATIONS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 RATES = {"kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
 
 
@@ -21,6 +22,24 @@ def duration(text):
 def rate(text):
     """Bits a second; 0: unlimited."""
     return 0 if text == "unlimited" else int(parse_number(text, RATES, "1Gbit or unlimited"))
+
+
+def size(text):
+    """Bytes."""
+    return int(parse_number(text, SIZES, "4KiB"))
+
+
+def count(text):
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) == 0:
+        raise ValueError("write a whole number from 1 on")
+    return int(text)
+
+
+def yes_no(text):
+    if text not in ("yes", "no"):
+        raise ValueError("write yes or no")
+    return text == "yes"
 
 
 def percent(text):
