@@ -217,7 +217,7 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 		return;
 	file_touch(f);
 	if (!stale_empty(&f->stale) || f->stale_told || f->behinds || repair_was_told(f))
-		repair_kick(f, f->repair_only ? 0 : NSEC_SEC);
+		repair_soon(f);
 }
 
 /* --- losing --- */

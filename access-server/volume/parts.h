@@ -275,6 +275,9 @@ bool recovery_refuses(const struct file *f, uint64_t off, uint64_t end);
 void recovery_refuse(struct file *f, uint64_t no);
 void recovery_write(struct file *f); /* zeroes what recovery must, once the lease is served */
 void repair_kick(struct file *f, nsec_t after);
+void repair_soon(struct file *f); /* it was just granted */
+/* Until when repair goes on although the file is recalled; 0: it does not. */
+nsec_t repair_turn(const struct file *f);
 void repair_stop(struct file *f);
 void repair_copy_ended(struct volume *v); /* another may begin */
 void repair_poll_start(struct volume *v);

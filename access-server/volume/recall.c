@@ -49,6 +49,10 @@ void recall_start(struct file *f)
 		ack(f);
 		return;
 	}
+	if (repair_turn(f)) {
+		timer_set_sooner(v, &f->lease_timer, repair_turn(f));
+		return;
+	}
 	if (!f->served && !f->repair_only && f->waiting && v->now < f->granted_at + LEAST) {
 		timer_set_sooner(v, &f->lease_timer, f->granted_at + LEAST);
 		return;

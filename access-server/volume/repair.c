@@ -17,6 +17,8 @@
 #define LOOK_AGAIN NSEC_SEC
 #define SETTLE_SILENT (300 * NSEC_MSEC)
 #define LIST_MAX 4096
+#define TURN_EPOCHS 16 /* each so many grants repair has half a second before a recall is obeyed */
+#define TURN (500 * NSEC_MSEC)
 
 struct listed {
 	uint64_t no;
@@ -514,14 +516,36 @@ static bool flush_needs_repair(struct file *f)
 	return false;
 }
 
-/* A recall stops repair, unless it could never be obeyed without. */
+/* Sites that take turns with a file leave it to no holder for long enough. */
+static bool in_turn(const struct file *f)
+{
+	return f->epoch % TURN_EPOCHS == 0 && !f->repair_only && f->v->now < f->granted_at + TURN &&
+	       !VOL_BUG(f->v, VOLUME_BUG_REPAIR_YIELDS);
+}
+
+nsec_t repair_turn(const struct file *f)
+{
+	const struct repair *r = f->repair;
+	bool due = f->repair_timer.slot && f->repair_timer.due <= f->v->now;
+
+	if (f->lease != LEASE_EXCLUSIVE || !in_turn(f))
+		return 0;
+	return due || (r && (r->n || r->server || r->queued)) ? f->granted_at + TURN : 0;
+}
+
+void repair_soon(struct file *f)
+{
+	repair_kick(f, f->repair_only || in_turn(f) ? 0 : NSEC_SEC);
+}
+
+/* A recall stops repair, unless it is its turn, or the recall could never be obeyed without. */
 static bool may_run(struct file *f)
 {
 	if (f->lease != LEASE_EXCLUSIVE || !f->map)
 		return false;
 	if (f->phase == PHASE_SETTLE)
 		return flush_needs_repair(f);
-	return f->phase == PHASE_IDLE && !f->recalled;
+	return f->phase == PHASE_IDLE && (!f->recalled || in_turn(f));
 }
 
 static void repair_run(struct file *f)
@@ -545,6 +569,11 @@ static void repair_run(struct file *f)
 		return;
 	}
 	r->fill = 0; /* none of these can be copied now */
+	if (f->recalled && f->phase == PHASE_IDLE) { /* its turn is over */
+		repair_stop(f);
+		recall_start(f);
+		return;
+	}
 	if (!stale_empty(&f->stale) || f->behinds) {
 		repair_kick(f, LOOK_AGAIN);
 		if (!f->repair_only)

@@ -107,6 +107,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_HINT(HINT_BUG_RECOVERS_AT_ONCE), BY_SCENARIO("absent")},
         {"old-recalls", "P6: a recall of an earlier grant voids a later one",
          BUG_VOLUME(VOLUME_BUG_OLD_RECALLS), BY_SCENARIO("p6-shared")},
+        {"repair-yields", "P8: a file that sites take turns with is never repaired",
+         BUG_VOLUME(VOLUME_BUG_REPAIR_YIELDS), BY_SCENARIO("p8-turns")},
         {"told-unrecovered", "P3: a size is told though recovery failed",
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",

@@ -89,6 +89,8 @@ const struct scenario scenarios[] = {
         {"p7-merge", "rotten pages are written in part", shape_three_sites, scenario_p7_merge},
         {"p8", "a full write buffer makes its writer wait", shape_three_sites, scenario_p8},
         {"p8-one", "one full disk stops no write", shape_one_full, scenario_p8_one},
+        {"p8-turns", "a file that sites take turns with is repaired all the same", shape_three_sites,
+         scenario_p8_turns},
         {"p8-repair-many", "many small files are repaired one after the other, not a few a second",
          shape_three_sites, scenario_p8_repair_many},
         {"p8-voter", "one voter without room for the catalog stops nothing", shape_names,

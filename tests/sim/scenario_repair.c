@@ -1,5 +1,7 @@
 /* Trap B2 and P7: copies that race with writes, pages that rot on one, two or all replicas. */
 
+#include "hint-server/catalog/catalog.h"
+#include "hint-server/quorum/hint.h"
 #include "tests/sim/scenarios.h"
 
 /* Site 3 missed a write and is repaired; the first copies are held up on their way, so they are sent
@@ -258,5 +260,47 @@ void scenario_p7_attr(struct cluster *c)
 	vol_get_stats(cluster_find(c, cluster_access_id(2))->volume, &s);
 	stage_expect(c, s.recoveries == 1, "one recovery was enough");
 	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0, "B writes");
+	stage_end(c);
+}
+
+static bool is_stale(struct cluster *c, uint32_t file)
+{
+	struct node *leader = stage_leader(c);
+	struct catalog_inode i;
+
+	return leader && catalog_inode(hint_catalog(leader->hint), c->hist.file[file].ino, &i) &&
+	       i.fields.state & INODE_STALE;
+}
+
+/* Writers in sites 2 and 3 take turns with a file, none for long. Site 1 missed some of it, and is back: it
+ * gets that although nobody ever leaves the file alone. */
+void scenario_p8_turns(struct cluster *c)
+{
+	struct client *w[2];
+	nsec_t healed = 0, end;
+	bool was_stale = false;
+
+	if (!stage_begin(c, 2, &w[0], 3, &w[1]))
+		return;
+	stage_expect(c, stage_write(w[0], 1, 0, 16, true) == 0, "first write");
+	for (unsigned s = 2; s <= 3; s++)
+		stage_cut(c, cluster_access_id(s), cluster_core_id(1, 0), true);
+	for (end = c->w.now + 20 * NSEC_SEC; c->w.now < end && !c->w.failed; stage_wait(c, NSEC_MSEC)) {
+		for (unsigned i = 0; i < 2; i++)
+			if (!w[i]->busy)
+				stage_begin_write(w[i], 1, 8 * i, 1, true);
+		was_stale |= is_stale(c, 1);
+		if (!healed && was_stale && c->w.now > end - 15 * NSEC_SEC) {
+			healed = c->w.now;
+			for (unsigned s = 2; s <= 3; s++)
+				stage_cut(c, cluster_access_id(s), cluster_core_id(1, 0), false);
+		}
+		if (healed && !is_stale(c, 1))
+			break;
+	}
+	stage_expect(c, was_stale && healed, "site 1 lags");
+	stage_expect(c, !is_stale(c, 1), "it is repaired");
+	stage_finish(w[0], NSEC_SEC);
+	stage_finish(w[1], NSEC_SEC);
 	stage_end(c);
 }

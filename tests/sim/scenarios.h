@@ -25,6 +25,7 @@ void scenario_a7(struct cluster *c);
 void scenario_a7_punch(struct cluster *c);
 void scenario_p4_prefix(struct cluster *c);
 void scenario_p3_regrant(struct cluster *c);
+void scenario_p8_turns(struct cluster *c);
 void scenario_p8_repair_many(struct cluster *c);
 void scenario_p4_size(struct cluster *c);
 void scenario_p7_newest(struct cluster *c);
