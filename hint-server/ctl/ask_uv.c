@@ -2,7 +2,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/config/config.h"
 #include "common/net/net.h"
 
 #include <stdio.h>
@@ -23,7 +22,7 @@ struct ask {
 		server_id_t id;
 		bool up;
 		char refused[256];
-	} keep[CONFIG_HINTS_MAX];
+	} *keep;
 	/* the question under way */
 	struct msg request;
 	uint64_t id;
@@ -62,8 +61,8 @@ void ask_connect(struct ask *a, server_id_t server, const char *addr)
 {
 	if (kept(a, server))
 		return;
-	CHECK(a->kept < ARRAY_LEN(a->keep));
-	a->keep[a->kept++].id = server;
+	a->keep = mem_resize(a->keep, a->kept + 1, sizeof(*a->keep));
+	a->keep[a->kept++] = (struct kept){.id = server};
 	net_connect(a->net, server, addr);
 }
 
@@ -173,6 +172,7 @@ void ask_free(struct ask *a)
 		uv_run(&a->loop, UV_RUN_ONCE);
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&a->loop);
+	mem_free(a->keep);
 	mem_free(a);
 }
 

@@ -1,26 +1,52 @@
 /* file show, scrub, scrub status: questions that also go to the core servers. */
 #include "hint-server/ctl/commands.h"
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 #include <stdio.h>
 
-#define UP_ANSWERS_WITHIN (2 * NSEC_SEC)
-#define DOWN_ANSWERS_WITHIN (200 * NSEC_MSEC) /* it may be fenced and still answer */
+#define ANSWERS_WITHIN (2 * NSEC_SEC)
+#define CONNECTED_WITHIN (500 * NSEC_MSEC)
+#define PAUSE (10 * NSEC_MSEC)
 
 /* The answer of one server, by its row of the status; NULL if it has none. */
 static json_t *ask_server(struct ctl *c, const json_t *server, const char *verb, json_t *args)
 {
 	server_id_t id = (server_id_t)ctl_number(server, "id");
-	bool up = strcmp(ctl_text(server, "state"), "up") == 0;
 	json_t *answer = NULL;
-	int rc = ask(c->ask, id, ctl_text(server, "addr"), id, verb, args,
-	             up ? UP_ANSWERS_WITHIN : DOWN_ANSWERS_WITHIN, &answer);
+	int rc = ask(c->ask, id, ctl_text(server, "addr"), id, verb, args, ANSWERS_WITHIN, &answer);
 
 	if (rc == 0)
 		return answer;
 	json_decref(answer);
 	return NULL;
+}
+
+static bool is_core(const json_t *server)
+{
+	return strcmp(ctl_text(server, "kind"), "core") == 0;
+}
+
+/* Connects to all core servers at once; whoever is not connected soon is not asked. One without a session may
+ * answer all the same. */
+static void connect_cores(struct ctl *c, const json_t *servers)
+{
+	nsec_t until = clock_boottime() + CONNECTED_WITHIN;
+	bool waits = true;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(servers, i, s)
+		if (is_core(s))
+			ask_connect(c->ask, (server_id_t)ctl_number(s, "id"), ctl_text(s, "addr"));
+	while (waits && clock_boottime() < until) {
+		waits = false;
+		json_array_foreach(servers, i, s)
+			waits |= is_core(s) && !ask_connected(c->ask, (server_id_t)ctl_number(s, "id"));
+		if (waits)
+			ask_pause(c->ask, PAUSE);
+	}
 }
 
 /* Calls each(core server, its answer or NULL) for every core server. */
@@ -31,10 +57,12 @@ static void ask_cores(struct ctl *c, const json_t *servers, const char *verb, js
 	json_t *s;
 	size_t i;
 
+	connect_cores(c, servers);
 	json_array_foreach(servers, i, s) {
-		if (strcmp(ctl_text(s, "kind"), "core") != 0)
+		if (!is_core(s))
 			continue;
-		json_t *answer = ask_server(c, s, verb, args);
+		bool there = ask_connected(c->ask, (server_id_t)ctl_number(s, "id"));
+		json_t *answer = there ? ask_server(c, s, verb, args) : NULL;
 
 		each(c, s, answer, ctx);
 		json_decref(answer);

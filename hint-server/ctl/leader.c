@@ -38,8 +38,8 @@ static void say_nobody(const struct ctl *c, const struct outcome *outcome)
 
 	for (unsigned i = 0; i < config->hints; i++)
 		votes += config->hint[i].vote;
-	fprintf(stderr, "distcloud: the cluster of %s has no leader that answered within %" PRIu64 " s:\n",
-	        c->config_path, (uint64_t)(c->timeout / NSEC_SEC));
+	fprintf(stderr, "distcloud: the cluster of %s has no leader that answered within %g s:\n",
+	        c->config_path, (double)c->timeout / NSEC_SEC);
 	for (unsigned i = 0; i < config->hints; i++)
 		fprintf(stderr, "  hint server %" PRIu32 " at %s: %s\n", config->hint[i].id,
 		        config->hint[i].addr, verdict(&outcome[i]));

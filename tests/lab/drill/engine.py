@@ -179,8 +179,8 @@ class Engine:
         name = f"{worker.name}-{number}"
         rnd.collected[worker.name] = (time.monotonic(), self.log_of(name), None)
         of = self.drill.workers[worker.values["of"]]
-        self.start(name, self.spec(worker, log=self.log_of(name), number=of.number, of=self.log_of(of.name)),
-                   worker.site)
+        self.start(name, self.spec(worker, log=self.log_of(name), number=of.number, of=self.log_of(of.name),
+                                   since=rnd.begin), worker.site)
 
     def snapshot(self, label):
         self.recorder.snapshot(label, [w.path for w in self.drill.workers.values() if w.kind in ("file", "writer")])

@@ -148,12 +148,12 @@ class Creator(Worker):
 
 
 class Collector(Worker):
-    """Reads once, in one site, all files that a creator elsewhere had been told are there when it starts.
+    """Reads once, in one site, all files that a creator elsewhere was told are there, when it starts.
 
-    of: the creator's log; number: the creator's"""
+    of: the creator's log; number: the creator's; since: those made from then on"""
 
     def run(self):
-        made = [op for op in oplog.read(self.spec["of"]) if op.kind == oplog.DONE]
+        made = [op for op in oplog.read(self.spec["of"]) if op.kind == oplog.DONE and op.end >= self.spec["since"]]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self.collect, made))
 
