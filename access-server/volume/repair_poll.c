@@ -1,5 +1,6 @@
 /* Files that nobody holds: the leader says which want repair; this takes one at a time under an
- * ordinary exclusive lease that yields at once. */
+ * ordinary exclusive lease that yields at once. One follows the other without a pause, until the leader knows
+ * no more behind the last one; then it is asked again from the beginning after a while. */
 #include "access-server/volume/parts.h"
 
 static void take(struct volume *v, struct file *f)
@@ -8,6 +9,12 @@ static void take(struct volume *v, struct file *f)
 	f->repair_only = true;
 	f->wants_repair = false;
 	lease_ask(f, LEASE_EXCLUSIVE);
+}
+
+static void poll_soon(struct volume *v)
+{
+	if (v->repair_cursor && !VOL_BUG(v, VOLUME_BUG_REPAIR_RESTS))
+		timer_set(v, &v->repair_poll, v->now);
 }
 
 static void on_repair_inode(struct session_call *c, const struct msg *m)
@@ -24,8 +31,10 @@ static void on_repair_inode(struct session_call *c, const struct msg *m)
 	}
 	v->repair_cursor = m->r_inode.ino;
 	f = file_find(v, m->r_inode.ino);
-	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting))
+	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting)) {
+		poll_soon(v);
 		return; /* in use here: its holder repairs it */
+	}
 	if (!f) {
 		f = file_get(v, m->r_inode.ino);
 		f->forgotten = true;
@@ -107,4 +116,5 @@ void repair_poll_next(struct volume *v)
 	f->repair_only = false;
 	repair_forget_told(v, f->ino);
 	file_put_if_unused(f);
+	poll_soon(v);
 }

@@ -39,6 +39,7 @@ enum volume_bug {
 	VOLUME_BUG_TOLD_UNRECOVERED = 1 << 21, /* P3: a size is told though recovery failed */
 	VOLUME_BUG_OLD_RECALLS = 1 << 23, /* P6: a recall of an earlier grant voids a later one */
 	VOLUME_BUG_REPAIR_YIELDS = 1 << 24, /* a file that sites take turns with is never repaired */
+	VOLUME_BUG_REPAIR_RESTS = 1 << 25, /* P8: files that nobody holds are repaired at fixed times */
 	VOLUME_BUG_LOCK_KEPT = 1 << 22,  /* a lock stays that a lost handle was granted */
 };
 

@@ -109,6 +109,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_OLD_RECALLS), BY_SCENARIO("p6-shared")},
         {"repair-yields", "P8: a file that sites take turns with is never repaired",
          BUG_VOLUME(VOLUME_BUG_REPAIR_YIELDS), BY_SCENARIO("p8-turns")},
+        {"repair-rests", "P8: files that nobody holds are repaired at fixed times",
+         BUG_VOLUME(VOLUME_BUG_REPAIR_RESTS), BY_SCENARIO("p8-repair-idle")},
         {"told-unrecovered", "P3: a size is told though recovery failed",
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",

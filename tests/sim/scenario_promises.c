@@ -172,3 +172,39 @@ void scenario_p6_shared(struct cluster *c)
 	stage_finish(d, NSEC_SEC);
 	stage_end(c);
 }
+
+/* The replica in A's own site answers, but late each time. A writes without a pause, C reads what A wrote every
+ * 30 ms, so the lease goes to and fro: A waits neither for that replica nor for ever. */
+void scenario_p6_late_home(struct cluster *c)
+{
+	nsec_t since, longest = 0, end, next_read;
+	struct client *a, *b;
+	struct node *home;
+	unsigned writes = 0, reads = 0;
+
+	if (!stage_begin(c, 1, &a, 3, &b))
+		return;
+	home = cluster_find(c, cluster_core_id(1, 0));
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0 && stage_read(b, 1, 0, 1) == 0, "first write");
+	c->net.pair[a->n->index][home->index].slow = 400 * NSEC_MSEC;
+	c->net.pair[home->index][a->n->index].slow = 400 * NSEC_MSEC;
+	since = next_read = c->w.now;
+	for (end = c->w.now + 10 * NSEC_SEC; c->w.now < end && !c->w.failed; stage_wait(c, NSEC_MSEC)) {
+		if (!a->busy) {
+			longest = MAX(longest, c->w.now - since);
+			since = c->w.now;
+			stage_begin_write(a, 1, writes++ % 16, 1, true);
+		}
+		if (!b->busy && c->w.now >= next_read) {
+			next_read = c->w.now + 30 * NSEC_MSEC;
+			stage_begin_read(b, 1, reads++ % 16, 1);
+		}
+	}
+	longest = MAX(longest, c->w.now - since);
+	stage_expect(c, longest < 3 * NSEC_SEC, "P6: A gets on");
+	stage_finish(a, 5 * NSEC_SEC);
+	stage_finish(b, 5 * NSEC_SEC);
+	c->net.pair[a->n->index][home->index].slow = 0;
+	c->net.pair[home->index][a->n->index].slow = 0;
+	stage_end(c);
+}

@@ -263,13 +263,14 @@ void scenario_p7_attr(struct cluster *c)
 	stage_end(c);
 }
 
+/* The catalog says so, or that it is to be recovered. */
 static bool is_stale(struct cluster *c, uint32_t file)
 {
 	struct node *leader = stage_leader(c);
 	struct catalog_inode i;
 
 	return leader && catalog_inode(hint_catalog(leader->hint), c->hist.file[file].ino, &i) &&
-	       i.fields.state & INODE_STALE;
+	       (i.fields.state & INODE_STALE || i.unclean);
 }
 
 /* Writers in sites 2 and 3 take turns with a file, none for long. Site 1 missed some of it, and is back: it
@@ -302,5 +303,30 @@ void scenario_p8_turns(struct cluster *c)
 	stage_expect(c, !is_stale(c, 1), "it is repaired");
 	stage_finish(w[0], NSEC_SEC);
 	stage_finish(w[1], NSEC_SEC);
+	stage_end(c);
+}
+
+/* Site 3 missed the writes of many small files, and their writer dies. Nobody holds them then: they are
+ * repaired one after the other, not one at each look at the clock. */
+void scenario_p8_repair_idle(struct cluster *c)
+{
+	unsigned stale = 0;
+	struct client *a;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), true);
+	for (unsigned n = 0; n < 24; n++)
+		stage_expect(c, stage_make(a) == 0 && stage_write(a, c->hist.files - 1, 0, 1, true) == 0,
+		             "a file");
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_crash(c, cluster_access_id(1), false);
+	stage_cut(c, cluster_access_id(1), cluster_core_id(3, 0), false);
+	stage_restart(c, cluster_access_id(1));
+	stage_wait(c, 10 * NSEC_SEC); /* two session times, and then repair */
+	for (uint32_t file = 0; file < c->hist.files; file++)
+		stale += is_stale(c, file);
+	stage_expect(c, stale == 0, "all of it was repaired");
 	stage_end(c);
 }
