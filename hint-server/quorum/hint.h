@@ -34,6 +34,7 @@ enum hint_bug {
 	HINT_BUG_SHOWN_BY_LEADER = 1 << 17, /* followers do not apply what servers showed: voters differ */
 	HINT_BUG_FULL_LEADS = 1 << 18,   /* P8: a leader whose commits find no space does not hand over */
 	HINT_BUG_FULL_UNHEARD = 1 << 19, /* P8: new names are taken whoever has no room for them */
+	HINT_BUG_GRACE_FOR_ALL = 1 << 22, /* P6: a new leader lets readers wait for other readers */
 	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
 	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room is forgotten at once */
 };

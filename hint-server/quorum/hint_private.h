@@ -339,8 +339,9 @@ void lease_maybe_free(struct hint *h, struct ilease *il);
 bool lease_may_grant(struct hint *h, const struct sess *s, uint64_t ino);
 /* Records shared leases; false (nothing recorded) at the session's limit. */
 bool lease_grant(struct hint *h, struct sess *s, uint64_t ino, unsigned what);
-/* True when nobody else has what r->touch names; else recalls are under way and r waits. */
-bool lease_clear_for(struct hint *h, struct request *r);
+/* True when nobody else has what r->touch names; else recalls are under way and r waits. `changes`: it is more
+ * than a shared lease, so it waits for those that a leader before may have granted, too. */
+bool lease_clear_for(struct hint *h, struct request *r, bool changes);
 void lease_release_claims(struct hint *h, struct request *r);
 void lease_ack(struct hint *h, const struct msg *m);
 void lease_holder_changed(struct hint *h, uint64_t ino);

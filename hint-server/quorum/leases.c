@@ -271,7 +271,7 @@ static bool clear_touch(struct hint *h, struct request *r, unsigned i)
 }
 
 /* r->touch was found out anew, after lease_release_claims(). */
-bool lease_clear_for(struct hint *h, struct request *r)
+bool lease_clear_for(struct hint *h, struct request *r, bool changes)
 {
 	bool clear = true;
 
@@ -282,7 +282,7 @@ bool lease_clear_for(struct hint *h, struct request *r)
 	for (unsigned i = 0; i < r->touches; i++)
 		clear &= clear_touch(h, r, i);
 	/* Readers of the previous leader may still trust what it granted. */
-	if (r->touches && hint_now(h) < h->grace_until) {
+	if (changes && r->touches && hint_now(h) < h->grace_until) {
 		hint_wake(h, h->grace_until);
 		clear = false;
 	}

@@ -430,6 +430,7 @@ static void run_change(struct hint *h, struct request *r)
 {
 	struct catalog_inode inode;
 	int rc = check_session(h, r);
+	bool shared;
 
 	if (rc == -EAGAIN)
 		return;
@@ -448,9 +449,11 @@ static void run_change(struct hint *h, struct request *r)
 	if (room_waits(h, &r->m))
 		return;
 	find_touches(h, r);
-	if (!lease_clear_for(h, r) || in_flight_collides(h, r) || lock_waits_for_end(h, r))
+	shared = shared_suffices(h, r, &inode);
+	if (!lease_clear_for(h, r, !shared || h->config.bugs & HINT_BUG_GRACE_FOR_ALL) ||
+	    in_flight_collides(h, r) || lock_waits_for_end(h, r))
 		return;
-	if (shared_suffices(h, r, &inode)) {
+	if (shared) {
 		if (request_confirmed(h, r))
 			grant_shared(h, r, &inode);
 		return;

@@ -111,6 +111,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_REPAIR_YIELDS), BY_SCENARIO("p8-turns")},
         {"repair-rests", "P8: files that nobody holds are repaired at fixed times",
          BUG_VOLUME(VOLUME_BUG_REPAIR_RESTS), BY_SCENARIO("p8-repair-idle")},
+        {"grace-for-all", "P6: a new leader lets readers wait for other readers",
+         BUG_HINT(HINT_BUG_GRACE_FOR_ALL), BY_SCENARIO("p6-new-leader")},
         {"told-unrecovered", "P3: a size is told though recovery failed",
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",

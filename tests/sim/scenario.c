@@ -64,6 +64,7 @@ const struct scenario scenarios[] = {
          scenario_p6_shared},
         {"p6-late-home", "a writer waits for no replica that is late, though it shares the file",
          shape_three_sites, scenario_p6_late_home},
+        {"p6-new-leader", "readers wait for the next leader only", shape_three_sites, scenario_p6_new_leader},
         {"p6-reads", "reads go on while the nearest replica hangs", shape_three_sites,
          scenario_p6_reads},
         {"p7-newest", "an unflushed write that rots does not hold up recovery", shape_three_sites,

@@ -208,3 +208,37 @@ void scenario_p6_late_home(struct cluster *c)
 	c->net.pair[home->index][a->n->index].slow = 0;
 	stage_end(c);
 }
+
+/* The site of the catalog's leader is cut off while a file is read elsewhere that nobody writes. Readers need
+ * the next leader, and wait for nothing that the one before may have granted: reading changes nothing. */
+void scenario_p6_new_leader(struct cluster *c)
+{
+	struct node *leader = stage_start_led(c);
+	struct client *a, *d;
+	nsec_t led = 0, end;
+	unsigned site, after = 0;
+
+	if (!leader)
+		return;
+	site = leader->site;
+	a = stage_client(c, site);
+	d = stage_client(c, site % 3 + 1);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(d, 1) == 0, "open");
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "A writes");
+	stage_expect(c, stage_read(d, 1, 0, 1) == 0, "C reads");
+	stage_wait(c, 2 * NSEC_SEC);
+	cut_site(c, site);
+	for (end = c->w.now + 4 * NSEC_SEC; c->w.now < end && !c->w.failed; stage_wait(c, NSEC_MSEC)) {
+		leader = stage_leader(c);
+		if (!led && leader && leader->site != site)
+			led = c->w.now;
+		if (d->busy)
+			continue;
+		stage_begin_read(d, 1, 3, 1);
+		if (led && after++ == 2)
+			break;
+	}
+	stage_expect(c, led && c->w.now - led < 500 * NSEC_MSEC, "P6: reading goes on with the next leader");
+	stage_finish(d, NSEC_SEC);
+	stage_end(c);
+}

@@ -78,6 +78,7 @@ void scenario_a13_vote(struct cluster *c);
 void scenario_p5(struct cluster *c);
 void scenario_p6_shared(struct cluster *c);
 void scenario_p6_late_home(struct cluster *c);
+void scenario_p6_new_leader(struct cluster *c);
 void scenario_p6_reads(struct cluster *c);
 void scenario_p7_read(struct cluster *c);
 void scenario_p7_write(struct cluster *c);
