@@ -49,10 +49,13 @@ fresh:
 	@$(SUDO) tests/lab/fresh $(FRESH) build/fresh
 
 # SECONDS is how long the simulator goes on, e.g. make soak SECONDS=36000; before it memory under ten
-# minutes of load, and with 1 TiB of sparse files.
+# minutes of load, and with 1 TiB of sparse files; half an hour of random faults; each drill ROUNDS times.
+ROUNDS ?= 100
 SECONDS ?= 3600
 soak: build
 	@$(SUDO) env SECONDS=600 tests/lab/memory.py $(BUILD)/bin $(BUILD)/lab/memory
+	@$(SUDO) tests/lab/drill_run.py $(BUILD)/bin $(BUILD)/lab/drill_anything anything
+	@$(SUDO) env ROUNDS=$(ROUNDS) tests/lab/drill_run.py $(BUILD)/bin $(BUILD)/lab/drill_run
 	@$(BUILD)/bin/sim --soak $(SECONDS)
 
 bench: build

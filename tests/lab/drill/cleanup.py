@@ -43,10 +43,11 @@ def remove(owner, processes=(), names=None):
 
 
 def stale_mounts():
-    """Mounts of servers of drills whose owner is gone: DIRECTORY/sites/SITE/mnt, and DIRECTORY says whose it is."""
+    """Mounts of servers of drills whose owner is gone: DIRECTORY/sites/SITE/mnt or .../SERVER.disk, and DIRECTORY
+    says whose they are."""
     found = []
     with open("/proc/self/mounts") as f:
-        places = [line.split()[1] for line in f if line.split()[2] == "fuse.distcloud"]
+        places = [line.split()[1] for line in f if line.split()[2] in ("fuse.distcloud", "ext4")]
     for place in places:
         owner = os.path.join(place, "..", "..", "..", "network.json")
         try:
@@ -58,8 +59,15 @@ def stale_mounts():
     return found
 
 
+def thaw(place):
+    """A frozen disk keeps alive who waits for it. A mount of the datastore is not to be touched: it may hang."""
+    if place.endswith(".disk"):
+        subprocess.run(["fsfreeze", "-u", place], stderr=subprocess.DEVNULL, check=False)
+
+
 def unmount(places):
     for place in places:
+        thaw(place)
         subprocess.run(["umount", "-l", place], check=False)
 
 
@@ -75,6 +83,8 @@ def cleanup():
             runs.setdefault(run.split(".")[0], ([], []))[0].append(pid)
     said = []
     mounts = stale_mounts()
+    for place in mounts:
+        thaw(place)
     for owner, left in runs.items():
         processes, names = remove(owner, *left)
         said.append(f"the run of process {owner}, which is gone: {processes} processes ended, "

@@ -5,16 +5,18 @@
 """
 
 import os
+import random
 import re
 from dataclasses import dataclass, field
 
 from cluster import PROGRAM, Failure
 from workload import PAGE
 
+from . import disks  # noqa: F401 - its faults
 from . import expect, faults, ini, topology, units
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
-AND = re.compile(r"\s+and\s+")
+AND, OR = re.compile(r"\s+and\s+"), re.compile(r"\s+or\s+")
 LENGTH_MAX, ROUNDS_MAX = 24 * 3600, 10000
 SLOT_MAX = 16 << 20
 PACE = {"every": (units.duration, 0.0), "begin": (units.duration, 0.0)}
@@ -80,10 +82,12 @@ def load(path):
             add_worker(drill, section)
         elif section.kind == "event":
             add_event(drill, section)
+        elif section.kind == "random":
+            add_random(drill, section)
         elif section.kind == "servers":
             add_options(drill, section)
         elif section.kind != "expect":
-            raise section.bad(f"[{section}]: there is no such section; write [servers KIND], [event NAME], [expect], " +
+            raise section.bad(f"[{section}]: there is no such section; write [servers KIND], [event NAME], [random NAME], [expect], " +
                               ", ".join(f"[{kind} NAME]" for kind in WORKERS))
     if not drill.workers:
         raise heads[0].bad("a drill needs somebody who works: [writer NAME], [reader NAME], ...")
@@ -173,14 +177,38 @@ def add_event(drill, section):
     if not at < until <= drill.length:
         raise section.bad(f"an event lies within the round of {units.show_duration(drill.length)}")
     words = AND.split(section.get("do"))
+    check_faults(drill, section, words)
+    drill.events[name] = Event(name, at, until, words)
+
+
+def check_faults(drill, section, words):
     for fault in words:
         try:
             faults.parse(fault, drill.topology)
-        except ini.BadFile:
-            raise
         except Failure as e:
             raise section.bad(str(e), "do") from None
-    drill.events[name] = Event(name, at, until, words)
+
+
+def add_random(drill, section):
+    """Events NAME-1, NAME-2, ...: each one to `together` of the faults, drawn by the seed, one after the other."""
+    section.only("from", "until", "each", "pause", "together", "seed", "do")
+    name = name_of(section, drill.events)
+    at, until = section.get("from", units.duration), section.get("until", units.duration)
+    each, pause = section.get("each", units.duration), section.get("pause", units.duration)
+    choices = OR.split(section.get("do"))
+    together = section.get("together", units.count, 1)
+    draw = random.Random(section.get("seed", units.count, 1))
+    if each < 1 or not 0 <= at < until <= drill.length or at + each > until:
+        raise section.bad(f"each of at least 1s, from ... until within the round of {units.show_duration(drill.length)}")
+    if together > len(choices):
+        raise section.bad(f"together = {together}, of {len(choices)} faults", "together")
+    check_faults(drill, section, choices)
+    number = 0
+    while at + each <= until:
+        number += 1
+        chosen = draw.sample(choices, draw.randint(1, together))
+        drill.events[f"{name}-{number}"] = Event(f"{name}-{number}", at, at + each, chosen)
+        at += each + pause
 
 
 def add_options(drill, section):

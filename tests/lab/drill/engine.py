@@ -15,7 +15,7 @@ import time
 
 from cluster import Failure, wait_for
 
-from . import checks, net, oplog
+from . import checks, disks, net, oplog
 from .faults import parse as parse_fault
 from .progress import Progress
 from .recorder import Recorder
@@ -41,7 +41,8 @@ class Engine:
                 shutil.rmtree(os.path.join(self.rundir, name), ignore_errors=True)
             os.makedirs(os.path.join(self.rundir, "workers"))
             self.network.wait_converged(START_SECONDS)
-            self.cluster = NetCluster(self.network, self.drill.options)
+            words = [fault for event in self.drill.events.values() for fault in event.faults]
+            self.cluster = NetCluster(self.network, self.drill.options, disks.needed(words, self.drill.topology))
             try:
                 self.work()
             finally:
@@ -78,7 +79,8 @@ class Engine:
             self.story.ended = self.story.ended or time.monotonic()
             for process in self.processes.values():
                 process.kill()
-            self.cluster.kill_all()
+            self.network.faults.forget()    # nothing dies that waits for a frozen disk
+            self.cluster.remove()
             for process in self.processes.values():
                 process.wait()
         finally:
@@ -102,6 +104,7 @@ class Engine:
     def start(self, name, spec, site=None):
         """Runs a worker in its site's network, as a program on a host there would."""
         site = site or self.drill.workers[name].site
+        spec["outside"] = os.stat(os.path.join(self.cluster.root, site)).st_dev
         self.processes[name] = self.network.popen(site, [sys.executable, WORKER, json.dumps(spec)],
                                                   stdin=subprocess.PIPE, cwd="/")
         self.story.logs[name] = spec["log"]

@@ -144,6 +144,8 @@ class Network:
             raise Failure(f"{self.rundir}: a network of process {before['run'].split('.')[0]} runs here")
         if before:
             mounts = [m for m in cleanup.stale_mounts() if m.startswith(self.rundir + os.sep)]
+            for place in mounts:
+                cleanup.thaw(place)
             cleanup.remove(before["run"])
             cleanup.unmount(mounts)
         shutil.rmtree(os.path.join(self.rundir, "bird"), ignore_errors=True)

@@ -1,6 +1,7 @@
 """One drill from its file to its report."""
 
 import os
+import shutil
 import subprocess
 
 from cluster import Failure
@@ -27,6 +28,8 @@ def run(path, directory, bindir, rounds=None, say=print):
     finally:
         if engine.story.began:
             well = tell(engine, directory, ended, say)
+            if well:    # else somebody may want to look at the disks
+                shutil.rmtree(engine.cluster.root, ignore_errors=True)
     return well
 
 

@@ -26,7 +26,8 @@ BAD_CONTENT = 1000      # an error of our own: what was read was written by nobo
 
 
 class Worker:
-    """log: where; path: the file or directory; every: seconds from one operation to the next, 0: at once."""
+    """log: where; path: the file or directory; every: seconds from one operation to the next, 0: at once;
+    outside: the device below the mount point, which shows when the mount is gone."""
 
     def __init__(self, spec):
         self.spec, self.path, self.every = spec, spec["path"], spec.get("every", 0)
@@ -45,12 +46,17 @@ class Worker:
     def opened(self, path, flags):
         fd = os.open(path, flags, 0o644)
         try:
+            self.expect_mounted(os.fstat(fd))
             yield fd
         except BaseException:
             with contextlib.suppress(OSError):      # of a lost handle it says the same error again
                 os.close(fd)
             raise
         os.close(fd)
+
+    def expect_mounted(self, st):
+        if st.st_dev == self.spec["outside"]:
+            raise OSError(errno.ENOTCONN, "not mounted")
 
     def paces(self):
         """Yields until the worker is to stop; the time between two is `every`, if the work is as fast."""
@@ -136,6 +142,7 @@ class Creator(Worker):
 
     def session(self):
         os.makedirs(self.path, exist_ok=True)
+        self.expect_mounted(os.stat(self.path))
         for _ in self.paces():
             self.seq += 1
             begin = time.monotonic()
