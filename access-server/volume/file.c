@@ -221,7 +221,9 @@ struct file *file_created_with_lease(struct volume *v, const struct msg_r_inode 
 
 	plain.lease = LEASE_NONE;
 	f = file_take_change(v, &plain, seq);
-	if (r->lease != LEASE_EXCLUSIVE || f->lease != LEASE_NONE || f->phase != PHASE_IDLE)
+	/* Somebody wanted it before this answer came: then it may have gone back already (recall.c). */
+	if (r->lease != LEASE_EXCLUSIVE || f->lease != LEASE_NONE || f->phase != PHASE_IDLE ||
+	    v->taken_seq > seq)
 		return f;
 	f->epoch = r->epoch;
 	f->size = r->size;

@@ -117,11 +117,11 @@ static void ask_failed(struct file *f, const struct msg *m)
 
 	if (rc != -ENOENT && rc != -ESTALE) {
 		timer_set(f->v, &f->lease_timer, f->v->now + ASK_AGAIN);
-		return;
+	} else {
+		f->repair_only = false;
+		while ((req = req_pop(&f->waiting)))
+			vol_complete(f->v, req, -ESTALE);
 	}
-	f->repair_only = false;
-	while ((req = req_pop(&f->waiting)))
-		vol_complete(f->v, req, -ESTALE);
 	file_put_if_unused(f);
 }
 
@@ -154,6 +154,7 @@ static void on_lease(struct session_call *c, const struct msg *m)
 	}
 	if (r->granted == LEASE_SHARED && shared_is_void(f, r->grant, seq)) {
 		file_run(f);
+		file_put_if_unused(f);
 		return;
 	}
 	stale_fini(&f->stale);

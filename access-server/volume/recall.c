@@ -300,7 +300,17 @@ void give_back(struct file *f, enum lease_mode to)
 
 /* --- recalls --- */
 
-static void recall_data(struct file *f, unsigned to, uint64_t id)
+/* The catalog says that we hold what we do not know of: a grant whose answer was lost, or was given to a late
+ * copy of a question. Nobody else gets the file until it is given back, with the size, times and stale map that
+ * it has there: the question brings them. Shared is asked for, since this recall may be a late copy itself. */
+static void take_unknown(struct file *f)
+{
+	f->v->taken_seq = f->v->recall_seq;
+	lease_ask(f, LEASE_SHARED);
+	f->recalled = f->phase == PHASE_ASK;
+}
+
+static void recall_data(struct file *f, bool held, unsigned to, uint64_t id)
 {
 	struct volume *v = f->v;
 
@@ -308,6 +318,10 @@ static void recall_data(struct file *f, unsigned to, uint64_t id)
 	f->recall_id = id;
 	switch (f->phase) {
 	case PHASE_IDLE:
+		if (held && f->lease != LEASE_EXCLUSIVE) {
+			take_unknown(f);
+			break;
+		}
 		f->recalled = true;
 		recall_start(f);
 		break;
@@ -345,20 +359,25 @@ static void recall_data(struct file *f, unsigned to, uint64_t id)
 void recall_arrived(struct volume *v, uint64_t ino, unsigned what, unsigned to, uint64_t id)
 {
 	struct file *f = file_find(v, ino);
+	bool held = what & RECALL_HELD && !VOL_BUG(v, VOLUME_BUG_UNKNOWN_KEPT);
 
 	v->recall_seq++;
 	if (f)
 		f->recall_seq = v->recall_seq;
 	else
 		v->recall_unknown = v->recall_seq;
-	if (what == RECALL_DATA && f)
+	if (what & RECALL_DATA && f)
 		f->recalled_id = MAX(f->recalled_id, id);
-	else if (what == RECALL_DATA)
+	else if (what & RECALL_DATA)
 		v->unknown_id = MAX(v->unknown_id, id);
+	if (!f && held) {
+		f = file_get(v, ino);
+		f->forgotten = true;
+	}
 	if (what == RECALL_META)
 		names_recall_meta(v, ino, id);
 	else if (f)
-		recall_data(f, to, id);
+		recall_data(f, held, to, id);
 	else
 		vol_send_recall_ack(v, ino, what, to, id);
 }

@@ -41,6 +41,7 @@ enum volume_bug {
 	VOLUME_BUG_REPAIR_YIELDS = 1 << 24, /* a file that sites take turns with is never repaired */
 	VOLUME_BUG_REPAIR_RESTS = 1 << 25, /* P8: files that nobody holds are repaired at fixed times */
 	VOLUME_BUG_LOCK_KEPT = 1 << 22,  /* a lock stays that a lost handle was granted */
+	VOLUME_BUG_UNKNOWN_KEPT = 1 << 15, /* P6: nor does a lease go back that its holder does not know of */
 };
 
 struct volume_config {

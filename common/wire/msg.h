@@ -342,7 +342,11 @@ enum hello_no_reason {
 enum write_op { WRITE_DATA = 0, WRITE_ZERO = 1 };
 enum read_flags { READ_SUMS_ONLY = 1, READ_REPAIR = 2 };
 enum lease_mode { LEASE_NONE = 0, LEASE_SHARED = 1, LEASE_EXCLUSIVE = 2 };
-enum recall_what { RECALL_META = 1, RECALL_DATA = 2 };
+enum recall_what {
+	RECALL_META = 1,
+	RECALL_DATA = 2,
+	RECALL_HELD = 4, /* with DATA: the exclusive lease */
+};
 enum lock_flavour { LOCK_POSIX = 0, LOCK_FLOCK = 1 };
 enum setattr_valid {
 	SETATTR_MODE = 1, SETATTR_UID = 2, SETATTR_GID = 4,

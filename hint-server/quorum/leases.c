@@ -182,7 +182,7 @@ static void recall_exclusive(struct hint *h, struct ilease *il, const struct ses
 	DL_APPEND2(h->ex_recalled, il, ex_prev, ex_next);
 	hint_wake(h, il->ex_resend_at);
 	TRACE("lease.recall_exclusive ino session id", il->ino, s->id, il->ex_id, 0);
-	send_recall(h, s, il->ino, RECALL_DATA, to, il->ex_id);
+	send_recall(h, s, il->ino, RECALL_DATA | RECALL_HELD, to, il->ex_id);
 }
 
 /* A grant lasts at least one operation, else two writers only ever pass the file to each other. */
@@ -373,7 +373,7 @@ unsigned lease_recalls(struct hint *h, struct sess *s, uint8_t *out, unsigned ma
 		if (il->ex_from != s->id || n == max)
 			continue;
 		put_u64le(p, il->ino);
-		p[8] = RECALL_DATA;
+		p[8] = RECALL_DATA | RECALL_HELD;
 		p[9] = il->ex_to;
 		put_u64le(p + 10, il->ex_id);
 		n++;
@@ -412,7 +412,7 @@ nsec_t leases_tick(struct hint *h, nsec_t now)
 
 		if (s && now >= il->ex_resend_at) {
 			il->ex_resend_at = now + RECALL_RESEND;
-			send_recall(h, s, il->ino, RECALL_DATA, il->ex_to, il->ex_id);
+			send_recall(h, s, il->ino, RECALL_DATA | RECALL_HELD, il->ex_to, il->ex_id);
 		}
 		next = MIN(next, MAX(il->ex_resend_at, now + NSEC_MSEC));
 	}

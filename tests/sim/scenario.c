@@ -67,6 +67,8 @@ const struct scenario scenarios[] = {
         {"p6-new-leader", "readers wait for the next leader only", shape_three_sites, scenario_p6_new_leader},
         {"p6-reads", "reads go on while the nearest replica hangs", shape_three_sites,
          scenario_p6_reads},
+        {"p6-unknown", "a lease that its holder does not know of goes back", shape_three_sites,
+         scenario_p6_unknown},
         {"p7-newest", "an unflushed write that rots does not hold up recovery", shape_three_sites,
          scenario_p7_newest},
         {"p7-refused", "nor, with a site away, more than its own block", shape_three_sites,

@@ -57,6 +57,36 @@ void scenario_p6_reads(struct cluster *c)
 	stage_end(c);
 }
 
+/* A copy of A's question for a shared lease is held up. B takes the file, the leader who knows that the
+ * question was answered dies, and B. The late copy is a recovery to the new leader: A holds the file and
+ * does not know. It gives it back when asked, or its session would have to end. */
+void scenario_p6_unknown(struct cluster *c)
+{
+	struct stage_rule *late;
+	struct node *leader = stage_start_led(c);
+	struct client *a, *b, *d;
+
+	if (!leader)
+		return;
+	a = stage_client(c, leader->site % 3 + 1);
+	b = stage_client(c, a->n->site % 3 + 1);
+	d = stage_client(c, leader->site);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0 && stage_open(d, 1) == 0, "open");
+	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0, "B writes");
+	late = stage_delay(c, MSG_TYPE_op_lease, a->n->id, 0, 10 * NSEC_SEC);
+	late->times = 1;
+	stage_expect(c, stage_read(a, 1, 0, 1) == 0 && late->hits > 0, "A reads");
+	stage_expect(c, stage_write(b, 1, 0, 1, true) == 0, "B writes again");
+	stage_crash(c, leader->id, true);
+	stage_wait(c, 5 * NSEC_SEC);
+	stage_expect(c, stage_leader(c) != NULL, "another leader");
+	stage_crash(c, b->n->id, true);
+	stage_wait(c, 8 * NSEC_SEC);
+	stage_begin_write(d, 1, 1, 1, true);
+	stage_expect(c, stage_finish(d, NSEC_SEC) == 0, "P6: A gives back what it does not know");
+	stage_end(c);
+}
+
 /* In the memory of the nearest replica a bit of every page it sends flips. */
 void scenario_p7_read(struct cluster *c)
 {

@@ -302,7 +302,7 @@ Test(leases, a_writer_is_recalled_and_gives_back)
 	rig_run(&g, 500 * NSEC_MSEC);
 	cr_assert_not(rig_replied(&g, 1));
 	cr_assert_gt(g.client[0].recalls, 0);
-	cr_assert_eq(g.client[0].recall.what, RECALL_DATA);
+	cr_assert_eq(g.client[0].recall.what, RECALL_DATA | RECALL_HELD);
 	m.op_release.ino = ino;
 	m.op_release.epoch = epoch;
 	m.op_release.clean = 1;

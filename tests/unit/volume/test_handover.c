@@ -136,6 +136,32 @@ Test(volume_handover, recall_of_nothing_is_acknowledged)
 	expect("recall_ack id=9\n");
 }
 
+/* ... unless the catalog says that this server holds it: it asks for what it does not know, and gives that
+ * back. */
+Test(volume_handover, recall_of_an_unknown_lease_takes_it_and_gives_it_back)
+{
+	w.held = true;
+	w.size = 4096;
+	w.stale = (struct stale_run){0, 0, 1 << 2};
+	recall(LEASE_NONE, 9);
+	settle();
+	expect("op_lease mode=1\n"
+	       "11 list from attr\n"
+	       "release to=0 clean=1 size=4096 stale=1\n");
+}
+
+/* A late copy of such a recall takes nothing from whoever has the file now. */
+Test(volume_handover, late_recall_of_a_lease_leaves_it)
+{
+	w.held = true;
+	recall(LEASE_NONE, 9);
+	w.held = false;
+	settle();
+	expect("op_lease mode=1\n"
+	       "recall_ack id=9\n");
+	cr_assert_eq(rc_of(op(VOL_FSYNC, opened())), 0);
+}
+
 /* A9: the session ended and the file was taken. The dropped write is never hidden by a later success,
  * until the handle is closed; a new open works. */
 Test(volume_handover, lost_handles_fail_until_they_are_closed)

@@ -151,7 +151,7 @@ static void leader_lease(const struct msg *m, struct msg *reply)
 #define X(kind, name) r->name = inode.name;
 	INODE_FIELDS(X)
 #undef X
-	r->granted = m->type == MSG_TYPE_op_reclaim ? LEASE_EXCLUSIVE : m->op_lease.mode;
+	r->granted = m->type == MSG_TYPE_op_reclaim || w.held ? LEASE_EXCLUSIVE : m->op_lease.mode;
 	r->recover = w.recover && m->type == MSG_TYPE_op_lease;
 	if (w.stale.mask && m->type == MSG_TYPE_op_lease)
 		r->stale = granted_stale();
@@ -422,7 +422,7 @@ void recall(enum lease_mode to, uint64_t id)
 	struct msg m = {.type = MSG_TYPE_recall};
 
 	m.recall.ino = INO;
-	m.recall.what = RECALL_DATA;
+	m.recall.what = RECALL_DATA | (w.held ? RECALL_HELD : 0);
 	m.recall.to = (uint8_t)to;
 	m.recall.id = id;
 	from(HINT, &m);

@@ -28,6 +28,7 @@ struct world {
 	uint64_t epoch;          /* of the next grant */
 	uint64_t size;           /* in it */
 	bool recover;            /* in it */
+	bool held;               /* exclusively by this server, says the catalog, whatever it is asked for */
 	struct stale_run stale;  /* in it, if its mask is not 0 */
 	bool lost;               /* op_reclaim is refused */
 	uint8_t state;           /* of the inode */
