@@ -163,6 +163,8 @@ void writer_pressure(struct volume *v);
 uint64_t block_cost(uint32_t off, uint32_t len);
 void room_retry(struct volume *v);
 void room_leave(struct file *f);
+bool room_waits(const struct file *f);  /* some write of it for buffer or space */
+bool space_waits(const struct file *f); /* for space */
 
 /* --- gather.c --- */
 #define GATHER_RECORD (64u << 10)        /* a record of this size is worth a message of its own */

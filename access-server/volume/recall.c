@@ -15,6 +15,7 @@
 #define DRAIN_FIRST_FOR (500 * NSEC_MSEC) /* while nothing was served: else nobody ever is, far apart */
 #define SETTLE_LOOK (310 * NSEC_MSEC)
 #define RECOVERY_MAY_TAKE NSEC_SEC
+#define REPAIR_MAY_TAKE NSEC_SEC
 #define RECOVERY_DECIDED_MAY_TAKE (3 * NSEC_SEC)
 #define INVAL_ROUNDS 3
 
@@ -39,6 +40,15 @@ static void drain_start(struct file *f)
 	recall_step(f);
 }
 
+/* How long a lease is kept that served nothing yet. A write may need a replica to be made whole: others
+ * who want the file gain nothing if it is given back before, they had the same to do. */
+static nsec_t least(const struct file *f)
+{
+	if (space_waits(f) && f->repair)
+		return REPAIR_MAY_TAKE;
+	return f->waiting || room_waits(f) ? LEAST : 0;
+}
+
 void recall_start(struct file *f)
 {
 	struct volume *v = f->v;
@@ -53,8 +63,8 @@ void recall_start(struct file *f)
 		timer_set_sooner(v, &f->lease_timer, repair_turn(f));
 		return;
 	}
-	if (!f->served && !f->repair_only && f->waiting && v->now < f->granted_at + LEAST) {
-		timer_set_sooner(v, &f->lease_timer, f->granted_at + LEAST);
+	if (!f->served && !f->repair_only && v->now < f->granted_at + least(f)) {
+		timer_set_sooner(v, &f->lease_timer, f->granted_at + least(f));
 		return;
 	}
 	f->inval_rounds = 0;

@@ -538,14 +538,14 @@ void repair_soon(struct file *f)
 	repair_kick(f, f->repair_only || in_turn(f) ? 0 : NSEC_SEC);
 }
 
-/* A recall stops repair, unless it is its turn, or the recall could never be obeyed without. */
+/* A recall stops repair, unless it is its turn, or the recall could never be obeyed without, or a write. */
 static bool may_run(struct file *f)
 {
 	if (f->lease != LEASE_EXCLUSIVE || !f->map)
 		return false;
 	if (f->phase == PHASE_SETTLE)
 		return flush_needs_repair(f);
-	return f->phase == PHASE_IDLE && (!f->recalled || in_turn(f));
+	return f->phase == PHASE_IDLE && (!f->recalled || in_turn(f) || space_waits(f));
 }
 
 static void repair_run(struct file *f)

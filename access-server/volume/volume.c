@@ -533,7 +533,7 @@ nsec_t vol_tick(struct volume *v, nsec_t now UNUSED)
 	fence = fence_at(v);
 	timers_run(v);
 	/* Whoever made room inside a file's run woke one that waits, not those behind it. */
-	if (v->room)
+	if (v->room || v->unpromised)
 		room_retry(v);
 	vol_sync_check(v);
 	deliver(v);

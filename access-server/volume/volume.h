@@ -42,6 +42,7 @@ enum volume_bug {
 	VOLUME_BUG_REPAIR_RESTS = 1 << 25, /* P8: files that nobody holds are repaired at fixed times */
 	VOLUME_BUG_LOCK_KEPT = 1 << 22,  /* a lock stays that a lost handle was granted */
 	VOLUME_BUG_UNKNOWN_KEPT = 1 << 15, /* P6: nor does a lease go back that its holder does not know of */
+	VOLUME_BUG_ALL_WAIT = 1 << 26,   /* P6: a write that waits for space holds up those of other files */
 };
 
 struct volume_config {

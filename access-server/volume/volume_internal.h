@@ -319,7 +319,8 @@ struct volume {
 	struct req_call *calls;
 	bool sync_check;
 	struct file *reap;
-	struct vol_req *room;       /* writes that wait for buffer or space, FIFO */
+	struct vol_req *room;       /* writes that wait for buffer, FIFO */
+	struct vol_req *unpromised; /* writes that wait for space on two replicas of each block */
 	bool in_room, room_blocked;
 	struct vol_timer pressure;  /* looks for laggards when the buffer is half full */
 	uint64_t buffered;

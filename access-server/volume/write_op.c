@@ -3,6 +3,7 @@
  * waits and keeps no state, so a recall finds nothing half done. */
 #include "access-server/volume/parts.h"
 
+#define PROMISES_TAKE (100 * NSEC_MSEC) /* of servers that answer; else a stale replica may be needed */
 
 static bool room_wait(struct volume *v, struct vol_req *req)
 {
@@ -15,13 +16,39 @@ static bool room_wait(struct volume *v, struct vol_req *req)
 	return true;
 }
 
-/* Requests get room in the order they came. */
+/* Space is promised by some servers, not by others, and one file's replicas may have to be repaired before
+ * two can: that holds up nobody else. */
+static bool space_wait(struct file *f, struct vol_req *req)
+{
+	req_push(&f->v->unpromised, req);
+	if (!f->v->in_room && !stale_empty(&f->stale))
+		repair_kick(f, PROMISES_TAKE);
+	return true;
+}
+
+static void space_retry(struct volume *v)
+{
+	unsigned n = 0;
+
+	for (struct vol_req *req = v->unpromised; req; req = rs(req)->next)
+		n++;
+	while (n-- > 0 && v->unpromised) {
+		struct vol_req *req = req_pop(&v->unpromised);
+		struct file *f = rs(req)->f;
+
+		req_push_front(&f->waiting, req);
+		file_run(f);
+	}
+}
+
+/* Requests get room in the buffer in the order they came. */
 void room_retry(struct volume *v)
 {
 	if (v->in_room)
 		return;
 	v->in_room = true;
 	v->room_blocked = false;
+	space_retry(v);
 	while (v->room && !v->room_blocked) {
 		struct vol_req *req = req_pop(&v->room);
 		struct file *f = rs(req)->f;
@@ -34,18 +61,42 @@ void room_retry(struct volume *v)
 	v->in_room = false;
 }
 
-/* The lease goes: what waited for room under it waits for the next one first. */
-void room_leave(struct file *f)
+static void leave(struct file *f, struct vol_req *list)
 {
 	struct vol_req *req, *next;
 
-	for (req = f->v->room; req; req = next) {
+	for (req = list; req; req = next) {
 		next = rs(req)->next;
 		if (rs(req)->f != f)
 			continue;
 		req_remove(req);
 		req_push(&f->waiting, req);
 	}
+}
+
+/* The lease goes: what waited for room under it waits for the next one first. */
+void room_leave(struct file *f)
+{
+	leave(f, f->v->room);
+	leave(f, f->v->unpromised);
+}
+
+static bool is_in(const struct file *f, struct vol_req *list)
+{
+	for (struct vol_req *req = list; req; req = rs(req)->next)
+		if (rs(req)->f == f)
+			return true;
+	return false;
+}
+
+bool space_waits(const struct file *f)
+{
+	return is_in(f, f->v->unpromised);
+}
+
+bool room_waits(const struct file *f)
+{
+	return space_waits(f) || is_in(f, f->v->room);
 }
 
 struct piece {
@@ -177,6 +228,8 @@ bool write_try(struct file *f, struct vol_req *req)
 		return false;
 	if (rc == 0)
 		return false;
+	if (!room && !VOL_BUG(v, VOLUME_BUG_ALL_WAIT))
+		return space_wait(f, req);
 	if (!room || !buffer_has_room(v, req, req->data.len) || !own_data(req->data, &data))
 		return room_wait(v, req);
 	write_pieces(f, data, off, end);

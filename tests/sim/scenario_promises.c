@@ -87,6 +87,59 @@ void scenario_p6_unknown(struct cluster *c)
 	stage_end(c);
 }
 
+/* Site 3 missed a write of file 1, then site 1 dies: before the file can be written, site 2 has to copy. */
+static bool one_replica(struct cluster *c, struct client **a, struct client **b)
+{
+	if (!stage_begin(c, 2, a, 3, b))
+		return false;
+	stage_expect(c, stage_write(*a, 1, 0, 32, true) == 0, "first write");
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_pass_by(c, 2, 3);
+	stage_expect(c, stage_write(*a, 1, 0, 32, true) == 0, "second write");
+	stage_wait(c, 3 * NSEC_SEC);
+	stage_expect(c, stage_read(*b, 1, 0, 32) == 0, "C reads");
+	stage_crash(c, cluster_core_id(1, 0), true);
+	stage_wait(c, NSEC_SEC);
+	return !c->w.failed;
+}
+
+/* Two want to write it: whoever has the lease keeps it for long enough to copy. */
+void scenario_p6_repair(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!one_replica(c, &a, &b))
+		return;
+	stage_lift(c);
+	stage_delay(c, MSG_TYPE_install, 0, cluster_core_id(3, 0), 250 * NSEC_MSEC);
+	for (unsigned i = 0; i < 2; i++) {
+		stage_begin_write(a, 1, 16 * i, 16, true);
+		stage_begin_write(b, 1, 16 * i, 16, true);
+		stage_expect(c, stage_finish(a, 4 * NSEC_SEC) == 0 && stage_finish(b, 4 * NSEC_SEC) == 0,
+		             "P6: one of them writes, and the other");
+	}
+	stage_end(c);
+}
+
+/* It cannot be copied now. Writes of other files do not wait for that. */
+void scenario_p6_others(struct cluster *c)
+{
+	struct client *a, *b;
+
+	if (!one_replica(c, &a, &b))
+		return;
+	b = stage_client(c, 2);
+	stage_lift(c);
+	stage_drop(c, MSG_TYPE_install, 0, cluster_core_id(3, 0));
+	stage_begin_write(a, 1, 0, 1, true);
+	stage_wait(c, NSEC_SEC);
+	stage_expect(c, stage_open(b, 2) == 0, "open another");
+	stage_begin_write(b, 2, 0, 8, true);
+	stage_expect(c, stage_finish(b, 2 * NSEC_SEC) == 0, "P6: a write waits for another file's replicas");
+	stage_expect(c, stage_finish(a, 0) == -ETIMEDOUT, "the other waits");
+	stage_end(c);
+}
+
 /* In the memory of the nearest replica a bit of every page it sends flips. */
 void scenario_p7_read(struct cluster *c)
 {
