@@ -160,7 +160,8 @@ static bool on_list(struct rpc *rpc, const struct msg *m)
 		lease_sealed(f, r->seal);
 		return true;
 	}
-	if (r->status != STATUS_OK)
+	/* That one counts for nothing may have turned out since it was asked: it is asked again. */
+	if (r->status != STATUS_OK || (file_behind(f, ss->id) && !VOL_BUG(f->v, VOLUME_BUG_LIST_BEHIND)))
 		return false;
 	ss->rpc = NULL;
 	rpc_cancel(rpc);
@@ -227,8 +228,7 @@ struct scan *scan_start(struct file *f, uint64_t first, uint64_t last, void (*do
 		for (unsigned i = 0; i < REPLICAS; i++)
 			if (server->site == f->site[i])
 				s->server[k].sites |= 1u << i;
-		if (!file_behind(f, id[k]))
-			server_ask(&s->server[k]);
+		server_ask(&s->server[k]);
 	}
 	mem_free(id);
 	return s;

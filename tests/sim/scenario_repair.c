@@ -330,3 +330,28 @@ void scenario_p8_repair_idle(struct cluster *c)
 	stage_expect(c, stale == 0, "all of it was repaired");
 	stage_end(c);
 }
+
+/* Site 3 took no part in a recovery. Who holds the file next asks for its blocks, to punch some, just when it
+ * begins to repair: then site 3 counts for nothing any more, though it was asked, and has no stale bits. */
+void scenario_p3_behind(struct cluster *c)
+{
+	server_id_t behind = cluster_core_id(3, 0);
+	struct client *a, *b, *d;
+
+	if (!stage_begin(c, 1, &a, 2, &b))
+		return;
+	d = stage_client(c, 3);
+	stage_expect(c, stage_open(d, 1) == 0 && stage_write(b, 1, 0, 32, true) == 0, "B writes");
+	stage_crash(c, behind, false);
+	stage_crash(c, cluster_access_id(2), true);
+	stage_drop(c, MSG_TYPE_seal, cluster_access_id(1), behind);
+	stage_expect(c, stage_read(a, 1, 0, 32) == 0, "A recovers");
+	stage_restart(c, behind);
+	stage_wait(c, 2 * NSEC_SEC);
+	stage_delay(c, MSG_TYPE_list_reply, behind, d->n->id, 1200 * NSEC_MSEC);
+	for (unsigned site = 1; site <= 2; site++)
+		stage_delay(c, MSG_TYPE_list_reply, cluster_core_id(site, 0), d->n->id, 2 * NSEC_SEC);
+	stage_expect(c, stage_punch(d, 1, 0, 16) == 0, "C punches");
+	stage_expect(c, stage_read(d, 1, 0, 32) == 0, "C reads");
+	stage_end(c);
+}
