@@ -197,7 +197,8 @@ static void win(struct hint *h)
 	h->leader = true;
 	h->ready = false;
 	h->leader_term = voter_term(h->voter);
-	h->next_id = MAX(h->next_id, h->leader_term << 32);
+	/* No answer to an earlier leader may fit a question of this one: it is of another moment. */
+	h->next_id = h->config.bugs & HINT_BUG_IDS_REPEAT ? 0 : MAX(h->next_id, h->leader_term << 32);
 	/* With the barrier that libraft adds when it is needed: trap B6. */
 	h->ready_index = voter_last(h->voter);
 	h->grace_until = hint_now(h) + h->config.shared_timeout + h->shared_margin;

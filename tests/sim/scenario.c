@@ -67,6 +67,7 @@ const struct scenario scenarios[] = {
         {"p6-new-leader", "readers wait for the next leader only", shape_three_sites, scenario_p6_new_leader},
         {"p6-reads", "reads go on while the nearest replica hangs", shape_three_sites,
          scenario_p6_reads},
+        {"p3-ids", "what the old leader asked, and the new one is told", shape_three_sites, scenario_p3_ids},
         {"p3-behind", "who counts for nothing does not say which blocks there are", shape_three_sites,
          scenario_p3_behind},
         {"p6-repair", "two write a file that has to be repaired first", shape_three_sites,

@@ -246,3 +246,39 @@ void scenario_a13_vote(struct cluster *c)
 	stage_finish(b, 8 * NSEC_SEC);
 	stage_end(c);
 }
+
+#define STATS 16
+
+/* The leader asks the holder for the size of a file and dies; what the holder has to flush first takes until
+ * another one leads and asks as well, after another write. The holder then answers both. */
+void scenario_p3_ids(struct cluster *c)
+{
+	struct node *leader = stage_start_led(c);
+	struct client *a, *b, *d[STATS];
+
+	if (!leader)
+		return;
+	a = stage_client(c, leader->site % 3 + 1);
+	b = stage_client(c, leader->site);
+	stage_expect(c, stage_open(a, 1) == 0 && stage_open(b, 1) == 0, "open");
+	for (unsigned i = 0; i < STATS; i++) {
+		d[i] = stage_client(c, (leader->site + 1u) % 3 + 1);
+		stage_expect(c, stage_open(d[i], 1) == 0, "open");
+	}
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "write");
+	stage_drop(c, MSG_TYPE_write_reply, 0, a->n->id);
+	stage_expect(c, stage_write(a, 1, 16, 4, false) == 0, "unsynced write");
+	stage_begin_stat(b, 1);
+	stage_wait(c, 300 * NSEC_MSEC);
+	stage_crash(c, leader->id, true);
+	for (unsigned i = 0; i < 500 && !stage_leader(c); i++)
+		stage_wait(c, 10 * NSEC_MSEC);
+	stage_expect(c, stage_write(a, 1, 24, 4, false) == 0, "another");
+	for (unsigned i = 0; i < STATS; i++)
+		stage_begin_stat(d[i], 1);
+	stage_wait(c, NSEC_SEC);
+	stage_lift(c);
+	for (unsigned i = 0; i < STATS; i++)
+		stage_expect(c, stage_finish(d[i], 5 * NSEC_SEC) == 0, "stat");
+	stage_end(c);
+}

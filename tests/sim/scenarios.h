@@ -32,6 +32,7 @@ void scenario_p4_size(struct cluster *c);
 void scenario_p7_newest(struct cluster *c);
 void scenario_p7_refused(struct cluster *c);
 void scenario_p7_spared(struct cluster *c);
+void scenario_p3_ids(struct cluster *c);
 void scenario_p3_behind(struct cluster *c);
 void scenario_p6_repair(struct cluster *c);
 void scenario_p6_others(struct cluster *c);
