@@ -256,6 +256,7 @@ void lease_drop_shared(struct file *f)
 void lease_none(struct file *f)
 {
 	struct volume *v = f->v;
+	bool reclaiming = f->phase == PHASE_RECLAIM && !VOL_BUG(v, VOLUME_BUG_QUEUE_KEPT);
 
 	CHECK(!f->records);
 	call_abandon(f);
@@ -283,6 +284,8 @@ void lease_none(struct file *f)
 	timer_stop(v, &f->lease_timer);
 	timer_stop(v, &f->attr_timer);
 	flush_check(f);
+	if (reclaiming) /* to no end: a seal told sooner than the answer that it was taken */
+		locks_reclaimed(f);
 	file_put_if_unused(f);
 }
 

@@ -44,6 +44,7 @@ enum volume_bug {
 	VOLUME_BUG_UNKNOWN_KEPT = 1 << 15, /* P6: nor does a lease go back that its holder does not know of */
 	VOLUME_BUG_ALL_WAIT = 1 << 26,   /* P6: a write that waits for space holds up those of other files */
 	VOLUME_BUG_LIST_BEHIND = 1 << 27, /* P3: who counts for nothing says which blocks there are */
+	VOLUME_BUG_QUEUE_KEPT = 1 << 28, /* A9: an unlock waits for a reclaim that was given up */
 };
 
 struct volume_config {

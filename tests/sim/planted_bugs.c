@@ -117,6 +117,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",
          BUG_VOLUME(VOLUME_BUG_LOCK_KEPT), BY_SCENARIO("a9-lock-late")},
+        {"queue-kept", "A9: ... or waits for a reclaim that nobody waits for any more",
+         BUG_VOLUME(VOLUME_BUG_QUEUE_KEPT), BY_SCENARIO("a9-lock-sealed")},
         {"ids-repeat", "P3: an answer to the old leader is taken for one to the new",
          BUG_HINT(HINT_BUG_IDS_REPEAT), BY_SCENARIO("p3-ids")},
         {"lists-behind", "P3: a server that counts for nothing says which blocks there are",

@@ -95,6 +95,8 @@ const struct scenario scenarios[] = {
          scenario_p3_unrecovered},
         {"a9-lock-late", "a lock that a lost handle is granted goes back", shape_three_sites,
          scenario_a9_lock_late},
+        {"a9-lock-sealed", "also when a seal told first that the file was taken", shape_three_sites,
+         scenario_a9_lock_sealed},
         {"p7-attr", "the attribute record rots everywhere", shape_three_sites, scenario_p7_attr},
         {"p7-read", "bits flip between replica and reader", shape_three_sites, scenario_p7_read},
         {"p7-write", "bits flip between writer and replica", shape_three_sites, scenario_p7_write},

@@ -202,11 +202,18 @@ void scenario_a9_lock(struct cluster *c)
 	stage_end(c);
 }
 
-/* A waits for a lock when it is cut off, and is granted it in its next session, before it hears that its
- * file was taken: it works no more under that lock, and others get it. */
-void scenario_a9_lock_late(struct cluster *c)
+static void cut_cores(struct cluster *c, bool cut)
 {
-	struct stage_rule *late;
+	for (unsigned s = 1; s <= 3; s++)
+		stage_cut(c, cluster_access_id(1), cluster_core_id(s, 0), cut);
+}
+
+/* A waits for a lock when it is cut off, and is granted it in its next session, before it hears that its
+ * file was taken: it works no more under that lock, and others get it. `sealed`: it has a write to send
+ * again, and a core server is the first to tell. */
+static void lock_late(struct cluster *c, bool sealed)
+{
+	struct stage_rule *late, *reclaim;
 	struct client *a, *b;
 
 	if (!stage_start(c))
@@ -215,6 +222,8 @@ void scenario_a9_lock_late(struct cluster *c)
 	b = stage_client(c, 3);
 	stage_expect(c, stage_open(a, 0) == 0 && stage_open(b, 0) == 0, "open");
 	stage_expect(c, stage_write(a, 0, 0, 1, true) == 0 && stage_lock(b, 0) == 0, "A writes, C locks");
+	cut_cores(c, sealed);
+	stage_expect(c, stage_write(a, 0, 0, 1, false) == 0, "A writes again");
 	/* It hears of the refusal only when its session ends: so it asks again just then. */
 	late = stage_delay(c, MSG_TYPE_r_status, 0, cluster_access_id(1),
 	                   world_between(&c->w, STREAM_FAULT, 1800 * NSEC_MSEC, 2000 * NSEC_MSEC));
@@ -224,12 +233,26 @@ void scenario_a9_lock_late(struct cluster *c)
 	stage_cut_hints(c, cluster_access_id(1), true);
 	stage_expect(c, stage_write(b, 0, 1, 1, true) == 0, "C takes the lease");
 	stage_expect(c, stage_close(b, 0) == 0 && stage_open(b, 0) == 0, "C closes");
-	stage_delay(c, MSG_TYPE_op_reclaim, cluster_access_id(1), 0, 500 * NSEC_MSEC);
-	heal_session(c);
+	reclaim = stage_delay(c, MSG_TYPE_op_reclaim, cluster_access_id(1), 0, 500 * NSEC_MSEC);
+	stage_cut_hints(c, cluster_access_id(1), false);
+	for (unsigned i = 0; i < 200 && reclaim->hits == 0; i++)
+		stage_wait(c, 10 * NSEC_MSEC);
+	cut_cores(c, false);
+	stage_wait(c, 2 * NSEC_SEC);
 	stage_expect(c, stage_finish(a, 3 * NSEC_SEC) == -EIO, "A9: A's handle is lost");
 	stage_wait(c, NSEC_SEC);
 	stage_expect(c, stage_lock(b, 0) == 0, "C gets the lock");
 	stage_end(c);
+}
+
+void scenario_a9_lock_late(struct cluster *c)
+{
+	lock_late(c, false);
+}
+
+void scenario_a9_lock_sealed(struct cluster *c)
+{
+	lock_late(c, true);
 }
 
 /* C only read while A was cut off with a buffered write: that must not come after what was read. */

@@ -47,6 +47,7 @@ void shape_absent(struct shape *s);
 void scenario_absent(struct cluster *c);
 void scenario_p3_unrecovered(struct cluster *c);
 void scenario_a9_lock_late(struct cluster *c);
+void scenario_a9_lock_sealed(struct cluster *c);
 void scenario_p7_attr(struct cluster *c);
 void scenario_a8_blank(struct cluster *c);
 void scenario_a8_rollback(struct cluster *c);
