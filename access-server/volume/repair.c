@@ -19,6 +19,10 @@
 #define LIST_MAX 4096
 #define TURN_EPOCHS 16 /* each so many grants repair has half a second before a recall is obeyed */
 #define TURN (500 * NSEC_MSEC)
+/* Background repair without a copy that succeeds goes on to the next file: after so many failures, or so
+ * long. What fails may fail for ever: a disk is full, the file is gone. */
+#define FAILURES_MAX 16
+#define SUCCESS_AFTER (20 * NSEC_SEC)
 
 struct listed {
 	uint64_t no;
@@ -32,6 +36,8 @@ struct repair {
 	struct copy *copies;
 	unsigned n;
 	unsigned shift;          /* which clean replica to copy from: the next after each failure */
+	unsigned failures;       /* since the last success, at: */
+	nsec_t success_at;
 	/* proving one server: */
 	server_id_t server;      /* 0: none */
 	uint64_t n_before;       /* file.n when it was listed: younger blocks are stale there */
@@ -139,6 +145,8 @@ static void copied(struct copy *c)
 
 	stale_clear(&f->stale, c->no, c->no, c->to);
 	f->v->stats.repairs++;
+	f->repair->failures = 0;
+	f->repair->success_at = f->v->now;
 	if (f->repair->filled == c->server[c->to] && f->repair->fill > 0)
 		f->repair->fill--;
 	if (!b)
@@ -178,8 +186,10 @@ static void on_copied(struct copy *c, enum copy_result result)
 	} else if (result == COPY_AHEAD) {
 		f->unclean = true; /* the next grant recovers and decides by rank */
 	}
-	if (result != COPY_DONE)
+	if (result != COPY_DONE) {
 		avoid_source(r, c);
+		r->failures++;
+	}
 	DL_DELETE(r->copies, c);
 	r->n--;
 	copy_free(c);
@@ -548,6 +558,14 @@ static bool may_run(struct file *f)
 	return f->phase == PHASE_IDLE && (!f->recalled || in_turn(f) || space_waits(f));
 }
 
+static bool hopeless(const struct repair *r)
+{
+	const struct volume *v = r->f->v;
+
+	return r->f->repair_only && !VOL_BUG(v, VOLUME_BUG_REPAIRS_ONE) &&
+	       (r->failures >= FAILURES_MAX || v->now > r->success_at + SUCCESS_AFTER);
+}
+
 static void repair_run(struct file *f)
 {
 	struct repair *r = f->repair;
@@ -557,6 +575,11 @@ static void repair_run(struct file *f)
 	if (!r) {
 		r = f->repair = mem_new(sizeof(*r));
 		r->f = f;
+		r->success_at = f->v->now;
+	}
+	if (hopeless(r)) {
+		give_back(f, LEASE_NONE);
+		return;
 	}
 	repair_take_told(f);
 	spread_runs(f);

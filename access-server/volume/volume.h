@@ -45,6 +45,7 @@ enum volume_bug {
 	VOLUME_BUG_ALL_WAIT = 1 << 26,   /* P6: a write that waits for space holds up those of other files */
 	VOLUME_BUG_LIST_BEHIND = 1 << 27, /* P3: who counts for nothing says which blocks there are */
 	VOLUME_BUG_QUEUE_KEPT = 1 << 28, /* A9: an unlock waits for a reclaim that was given up */
+	VOLUME_BUG_REPAIRS_ONE = 1 << 29, /* background repair never leaves a file that it cannot repair */
 };
 
 struct volume_config {

@@ -119,6 +119,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_LOCK_KEPT), BY_SCENARIO("a9-lock-late")},
         {"queue-kept", "A9: ... or waits for a reclaim that nobody waits for any more",
          BUG_VOLUME(VOLUME_BUG_QUEUE_KEPT), BY_SCENARIO("a9-lock-sealed")},
+        {"repairs-one", "P1: no file is repaired any more while one cannot be",
+         BUG_VOLUME(VOLUME_BUG_REPAIRS_ONE), BY_SCENARIO("p1-repair")},
         {"ids-repeat", "P3: an answer to the old leader is taken for one to the new",
          BUG_HINT(HINT_BUG_IDS_REPEAT), BY_SCENARIO("p3-ids")},
         {"lists-behind", "P3: a server that counts for nothing says which blocks there are",

@@ -56,6 +56,42 @@ void scenario_p8_repair_many(struct cluster *c)
 	stage_end(c);
 }
 
+/* As many files as there are mounts lag in site 3, where no copy can be stored; one more lags in site 2. */
+void scenario_p1_repair(struct cluster *c)
+{
+	struct stage_rule *write, *copy;
+	struct client *a, *b;
+	uint32_t n;
+
+	if (!stage_start(c))
+		return;
+	a = stage_client(c, 1);
+	b = stage_client(c, 2);
+	n = c->hist.files;
+	for (uint32_t k = n; k < n + 4; k++)
+		stage_expect(c, stage_make(a) == 0 && stage_write(a, k, 0, 1, true) == 0, "a file");
+	stage_wait(c, NSEC_SEC);
+	stage_spoil(c, MSG_TYPE_install, 0, cluster_core_id(3, 0));
+	write = stage_drop(c, MSG_TYPE_write, cluster_access_id(1), cluster_core_id(3, 0));
+	for (uint32_t k = n; k < n + 3; k++)
+		stage_expect(c, stage_write(a, k, 0, 1, true) == 0, "write");
+	stage_wait(c, 2 * NSEC_SEC);
+	write->times = 0;
+	stage_pass_by(c, 1, 2);
+	stage_expect(c, stage_write(a, n + 3, 0, 1, true) == 0, "write");
+	stage_wait(c, 2 * NSEC_SEC);
+	for (uint32_t k = n; k < n + 4; k++)
+		stage_expect(c, stage_open(b, k) == 0 && stage_read(b, k, 0, 1) == 0, "read elsewhere");
+	stage_drop(c, MSG_TYPE_install, 0, cluster_core_id(2, 0));
+	stage_wait(c, 8 * NSEC_SEC); /* each mount has one */
+	stage_lift(c);
+	stage_spoil(c, MSG_TYPE_install, 0, cluster_core_id(3, 0));
+	copy = stage_delay(c, MSG_TYPE_install_reply, cluster_core_id(2, 0), 0, 0);
+	stage_wait(c, 20 * NSEC_SEC);
+	stage_expect(c, copy->hits > 0, "P1: a file that can be repaired is repaired");
+	stage_end(c);
+}
+
 static void rot_everywhere(struct cluster *c, uint32_t unit)
 {
 	for (unsigned s = 1; s <= 3; s++)
