@@ -327,13 +327,16 @@ static bool on_source_sums(struct rpc *rpc, const struct msg *m)
 	}
 	c->at = r->version;
 	c->at_closed = r->closed;
-	source = (struct rank){MAX(r->closed, c->closed), r->version};
+	/* Equal versions are equal bytes, whichever of the two was recovered or made whole since. */
+	if (version_eq(c->at, c->old) && !VOL_BUG(c->f->v, VOLUME_BUG_EQUAL_AHEAD))
+		c->at_closed = MAX(r->closed, c->old_closed);
+	source = (struct rank){MAX(c->at_closed, c->closed), r->version};
 	if (rank_cmp(source, target) < 0 && !VOL_BUG(c->f->v, VOLUME_BUG_REPAIR_AHEAD)) {
 		copy_end(c, COPY_AHEAD);
 		return true;
 	}
 	spread(c, SOURCE, r);
-	/* Equal versions are equal bytes; but a lower `closed` would outrank nothing (trap A1). */
+	/* But a lower `closed` would outrank nothing (trap A1). */
 	if (version_eq(c->at, c->old) && !c->whole && c->closed == 0 && c->old_closed >= c->at_closed) {
 		copy_end(c, COPY_DONE);
 		return true;

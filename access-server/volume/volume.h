@@ -46,6 +46,7 @@ enum volume_bug {
 	VOLUME_BUG_LIST_BEHIND = 1 << 27, /* P3: who counts for nothing says which blocks there are */
 	VOLUME_BUG_QUEUE_KEPT = 1 << 28, /* A9: an unlock waits for a reclaim that was given up */
 	VOLUME_BUG_REPAIRS_ONE = 1 << 29, /* background repair never leaves a file that it cannot repair */
+	VOLUME_BUG_EQUAL_AHEAD = 1 << 30, /* a replica with the same version is ahead, if closed later */
 };
 
 struct volume_config {

@@ -119,6 +119,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_LOCK_KEPT), BY_SCENARIO("a9-lock-late")},
         {"queue-kept", "A9: ... or waits for a reclaim that nobody waits for any more",
          BUG_VOLUME(VOLUME_BUG_QUEUE_KEPT), BY_SCENARIO("a9-lock-sealed")},
+        {"equal-ahead", "P1: a replica that has been copied to is taken for one that is ahead",
+         BUG_VOLUME(VOLUME_BUG_EQUAL_AHEAD), BY_SCENARIO("p1-refilled")},
         {"repairs-one", "P1: no file is repaired any more while one cannot be",
          BUG_VOLUME(VOLUME_BUG_REPAIRS_ONE), BY_SCENARIO("p1-repair")},
         {"ids-repeat", "P3: an answer to the old leader is taken for one to the new",

@@ -106,6 +106,8 @@ const struct scenario scenarios[] = {
         {"p8-turns", "a file that sites take turns with is repaired all the same", shape_three_sites,
          scenario_p8_turns},
         {"p8-repair-idle", "nor those that nobody holds", shape_three_sites, scenario_p8_repair_idle},
+        {"p1-refilled", "nobody hears that a new disk has a block; then the next holder copies it",
+         shape_three_sites, scenario_p1_refilled},
         {"p1-repair", "files that cannot be repaired do not keep others from it", shape_three_sites,
          scenario_p1_repair},
         {"p8-repair-many", "many small files are repaired one after the other, not a few a second",

@@ -92,6 +92,36 @@ void scenario_p1_repair(struct cluster *c)
 	stage_end(c);
 }
 
+/* Site 1 has a new disk, which the holder makes whole but for the last word: that its copies were stored. The
+ * next holder begins where that one ended. */
+void scenario_p1_refilled(struct cluster *c)
+{
+	struct node *core = cluster_find(c, cluster_core_id(1, 0));
+	struct stage_rule *copied;
+	struct client *a, *b;
+	struct vol_stats s;
+
+	if (!stage_begin(c, 2, &a, 3, &b))
+		return;
+	stage_expect(c, stage_write(a, 1, 0, 32, true) == 0, "write");
+	stage_wait(c, NSEC_SEC);
+	stage_crash(c, core->id, true);
+	node_wipe(core);
+	copied = stage_drop(c, MSG_TYPE_install_reply, core->id, 0);
+	stage_restart(c, core->id);
+	for (unsigned i = 0; i < 1000 && copied->hits < 3; i++)
+		stage_wait(c, 10 * NSEC_MSEC);
+	stage_expect(c, copied->hits > 0, "it is copied to");
+	stage_expect(c, stage_write(b, 1, 40, 1, true) == 0, "the next holder");
+	vol_get_stats(b->n->volume, &s);
+	stage_expect(c, s.stale_blocks > 0, "knows of its lag");
+	stage_lift(c);
+	stage_wait(c, 6 * NSEC_SEC);
+	vol_get_stats(b->n->volume, &s);
+	stage_expect(c, s.stale_blocks == 0, "P1: and ends the repair");
+	stage_end(c);
+}
+
 static void rot_everywhere(struct cluster *c, uint32_t unit)
 {
 	for (unsigned s = 1; s <= 3; s++)

@@ -29,6 +29,7 @@ void scenario_p8_turns(struct cluster *c);
 void scenario_p8_repair_idle(struct cluster *c);
 void scenario_p8_repair_many(struct cluster *c);
 void scenario_p1_repair(struct cluster *c);
+void scenario_p1_refilled(struct cluster *c);
 void scenario_p4_size(struct cluster *c);
 void scenario_p7_newest(struct cluster *c);
 void scenario_p7_refused(struct cluster *c);
