@@ -37,7 +37,7 @@ enum hint_bug {
 	HINT_BUG_GRACE_FOR_ALL = 1 << 22, /* P6: a new leader lets readers wait for other readers */
 	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
 	HINT_BUG_IDS_REPEAT = 1 << 22,   /* P3: the questions of a new leader have the ids of the old one's */
-	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room is forgotten at once */
+	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room, or of a place, is forgotten */
 };
 
 struct hint_config {
@@ -59,6 +59,7 @@ struct hint_config {
 	nsec_t recover_after;          /* until files are recovered whose holder is away; default 10 min */
 	uint64_t snapshot_entries;     /* log entries between snapshots; default 16384 */
 	uint64_t reserve_bytes;        /* of the file system, for the catalog to grow; default 8 MiB */
+	unsigned requests_max;         /* that wait for an answer at once; default 16384 */
 	uint64_t log_bytes;            /* of the voter's log file when it is made; default 64 MiB */
 	char snapshot_dir[256];        /* "" : snapshots in memory (simulator) */
 	unsigned bugs;

@@ -182,6 +182,8 @@ static void set_defaults(struct hint_config *c)
 		c->snapshot_entries = 16384;
 	if (!c->reserve_bytes)
 		c->reserve_bytes = 8u << 20;
+	if (!c->requests_max)
+		c->requests_max = REQUESTS_MAX;
 	if (!c->log_bytes)
 		c->log_bytes = RLOG_BYTES;
 }

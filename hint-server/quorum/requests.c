@@ -147,6 +147,13 @@ static bool from_outside(unsigned type)
 	        type != MSG_TYPE_op_shown && type != MSG_TYPE_op_refused);
 }
 
+/* What many may wait for finds a place when they take all. */
+static bool others_wait_for(unsigned type)
+{
+	return type == MSG_TYPE_op_session || type == MSG_TYPE_op_release || type == MSG_TYPE_op_reclaim ||
+	       type == MSG_TYPE_q_map;
+}
+
 void requests_arrive(struct hint *h, const struct msg *m)
 {
 	bool change = requests_is_change(m->type);
@@ -155,15 +162,20 @@ void requests_arrive(struct hint *h, const struct msg *m)
 
 	refusal.r_status = (struct msg_r_status){STATUS_INVALID, m->q_statfs.session,
 	                                         m->q_statfs.slot, m->q_statfs.seq};
-	if (h->requests >= REQUESTS_MAX)
-		refusal.r_status.status = STATUS_BUSY;
-	if (!from_outside(m->type) || h->requests >= REQUESTS_MAX ||
-	    msg_body_bytes(m) > COMMAND_BYTES_MAX) {
+	if (!from_outside(m->type) || msg_body_bytes(m) > COMMAND_BYTES_MAX) {
 		relay_reply(h, &refusal, m);
 		return;
 	}
 	if (change && m->type != MSG_TYPE_op_session && join_earlier(h, m))
 		return;
+	if (h->requests >= (others_wait_for(m->type) ? 2 : 1) * h->config.requests_max) {
+		/* As if it never came: it is asked again. Had its sender heard that it was refused, a copy of
+		 * it that comes later would be taken all the same. */
+		refusal.r_status.status = STATUS_BUSY;
+		if (h->config.bugs & HINT_BUG_REFUSES_UNLOGGED)
+			relay_reply(h, &refusal, m);
+		return;
+	}
 	follow_count(h, m);
 	r = request_new(h, m);
 	if (change && m->type != MSG_TYPE_op_session) {

@@ -28,6 +28,7 @@ struct shape {
 	uint64_t disk_bytes;        /* of a core server */
 	uint64_t disk_left;         /* for its data while others fill it from the start; 0: they do not */
 	unsigned full_sites;        /* whose disks those are; bits */
+	unsigned requests_max;      /* that a leader takes at once; 0: as many as always */
 	unsigned exceptions_max;    /* of a CLOSE; 0: as many as always */
 	unsigned replica_bugs, volume_bugs, hint_bugs, store_bugs;
 	unsigned drift_ppm;         /* clock rates differ by up to this */

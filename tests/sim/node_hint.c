@@ -28,6 +28,7 @@ static void configure(struct node *n, struct hint_config *out)
 	out->recover_after = c->shape.recover_after;
 	out->snapshot_entries = 200;
 	out->reserve_bytes = HINT_RESERVE;
+	out->requests_max = c->shape.requests_max;
 	out->log_bytes = 4u << 20; /* goes round often, and is soon read at a start */
 	out->bugs = c->shape.hint_bugs;
 }

@@ -39,6 +39,7 @@ void run_shape(struct shape *s, const struct run_options *o)
 	        .follow = o->seed % 4 == 1 ? NSEC_SEC : 0,
 	        .think = (nsec_t)(5 + random_below(&r, 60)) * NSEC_MSEC,
 	        .disk_bytes = 64u << 20,
+	        .requests_max = o->seed % 4 == 2 ? 16 : 0,
 	        .exceptions_max = o->seed % 3 == 2 ? 2 : 0,
 	        .replica_bugs = o->replica_bugs,
 	        .volume_bugs = o->volume_bugs,
