@@ -69,7 +69,11 @@ class Recorder:
             self.story.samples.append(sample)
 
     def reduced(self, site, status):
+        """What a leader says that hears no majority any more is no news."""
         names = {s.id: (s.site, s.name) for s in self.cluster.servers}
+        votes = status.get("votes", [])
+        if 2 * sum(v["heard"] for v in votes) <= len(votes):
+            status = {}
         return {"time": time.monotonic(), "site": site, "leader": status.get("leader", 0),
                 "health": status.get("health", "no leader"),
                 "heard": sum(v["heard"] for v in status.get("votes", [])),
