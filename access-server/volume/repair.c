@@ -143,6 +143,10 @@ static void copied(struct copy *c)
 	struct block *b = block_find(f, c->no);
 	uint8_t bit = (uint8_t)(1u << c->to);
 
+	/* As long as it counts for nothing no records are kept for it: what was written meanwhile it is to be
+	 * copied again. */
+	if (b && file_behind(f, c->server[c->to]) && version_cmp(c->at, b->version) < 0)
+		return;
 	stale_clear(&f->stale, c->no, c->no, c->to);
 	f->v->stats.repairs++;
 	f->repair->failures = 0;
