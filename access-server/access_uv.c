@@ -141,8 +141,6 @@ static void start_volume(struct access *a)
 		.block_shift = a->server.config.block_shift,
 		.buffer_bytes = a->server.config.buffer,
 		.stale_after = a->server.config.stale_after,
-		.follow_writer = a->server.config.follow_writer == NSEC_NEVER ? 0
-		                                                              : a->server.config.follow_writer,
 	};
 
 	a->volume = vol_new(&a->server.env, a->server.session, &config, &volume_ops, a);

@@ -430,23 +430,6 @@ static void add_stale_runs(struct hint *h, json_t *root, const struct catalog_in
 	(void)json_object_set_new(root, "stale_runs", list);
 }
 
-/* The replica that came from another site last lacks something yet. */
-static bool is_moving(struct hint *h, const struct catalog_inode *i)
-{
-	const uint32_t moved[REPLICAS] = {i->fields.moved0, i->fields.moved1, i->fields.moved2};
-	uint32_t last = MAX(moved[0], MAX(moved[1], moved[2]));
-	struct stale_map stale;
-	bool moving = false;
-
-	stale_init(&stale);
-	(void)catalog_stale(h->catalog, i->fields.ino, &stale);
-	for (unsigned n = 0; n < stale.n && last > 0; n++)
-		for (unsigned k = 0; k < REPLICAS; k++)
-			moving |= moved[k] == last && (stale.runs[n].mask >> k & 1);
-	stale_fini(&stale);
-	return moving;
-}
-
 static void add_data(struct hint *h, json_t *root, const struct catalog_inode *i)
 {
 	const uint16_t site[REPLICAS] = {i->fields.site0, i->fields.site1, i->fields.site2};
@@ -464,7 +447,6 @@ static void add_data(struct hint *h, json_t *root, const struct catalog_inode *i
 		(void)catalog_session(h->catalog, i->holder, &s);
 	set(root, "holder", s.server);
 	add_stale_runs(h, root, i);
-	set_bool(root, "moving", is_moving(h, i));
 }
 
 static const char *type_name(uint32_t mode)
