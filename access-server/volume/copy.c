@@ -136,7 +136,7 @@ void copy_install(struct copy *c)
 
 	n = gather_pages(c, set, zero, lost, sums);
 	m.install.file = f->ino;
-	m.install.map = file_placement(f, m.dst);
+	m.install.map = f->attr.map;
 	m.install.epoch = f->epoch;
 	m.install.block = c->no;
 	m.install.block_shift = f->attr.block_shift;
@@ -166,7 +166,7 @@ void copy_read(struct copy *c, unsigned replica, unsigned flags, uint32_t first,
 	struct msg m = {.type = MSG_TYPE_read, .dst = c->server[replica]};
 
 	m.read.file = f->ino;
-	m.read.map = file_placement(f, m.dst);
+	m.read.map = f->attr.map;
 	m.read.epoch = f->epoch;
 	m.read.block = c->no;
 	m.read.block_shift = f->attr.block_shift;

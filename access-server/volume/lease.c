@@ -91,20 +91,8 @@ struct file *lease_call_end(struct session_call *c, uint64_t *seq)
 
 /* --- asking --- */
 
-/* What began under an earlier lease begins again, with the servers of now. */
-static void placement_new(struct file *f, const struct msg_r_lease *r)
-{
-	if (r->site0 == f->site[0] && r->site1 == f->site[1] && r->site2 == f->site[2])
-		return;
-	reads_abort(f);
-	scans_abort(f);
-	learns_cancel(f);
-	f->behinds = 0;
-}
-
 static void take_attr(struct file *f, const struct msg_r_lease *r)
 {
-	placement_new(f, r);
 #define X(kind, name) f->attr.name = r->name;
 	INODE_FIELDS(X)
 #undef X

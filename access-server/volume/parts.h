@@ -108,7 +108,6 @@ uint8_t block_stale(struct file *f, const struct block *b);
 uint8_t stale_mask(struct file *f, uint64_t no, const server_id_t server[REPLICAS]);
 void file_set_map(struct file *f, struct map *map); /* of its version; NULL: not here yet */
 bool file_place(struct file *f, uint64_t no, server_id_t out[REPLICAS]);
-uint64_t file_placement(const struct file *f, server_id_t s); /* placement_id() of its replica there */
 /* Replicas of a block by nearness, stale ones left out. Returns how many. */
 unsigned replicas_by_nearness(struct file *f, uint64_t no, unsigned order[REPLICAS],
                               server_id_t server[REPLICAS]);
@@ -337,5 +336,3 @@ void lease_reclaim(struct file *f);
 void stale_tell_clean(struct file *f); /* stale_told.c: nothing is stale, the catalog may say so */
 void recall_timer(struct file *f);
 void repair_poll_next(struct volume *v);
-void follow_start(struct volume *v); /* move.c */
-void move_stop(struct volume *v);

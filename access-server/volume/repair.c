@@ -354,7 +354,7 @@ static void prove_close(struct repair *r)
 	for (unsigned i = 0; i < r->excepts; i++)
 		put_u64le(bytes + 8 * i, r->except[i]);
 	m.close.file = f->ino;
-	m.close.map = file_placement(f, m.dst);
+	m.close.map = f->attr.map;
 	m.close.epoch = f->epoch;
 	m.close.complete = 1;
 	m.close.exceptions = (struct span){bytes, r->excepts * 8};
@@ -443,7 +443,7 @@ static void list_next(struct repair *r, uint64_t from)
 	struct msg m = {.type = MSG_TYPE_list, .dst = r->server};
 
 	m.list.file = f->ino;
-	m.list.map = file_placement(f, m.dst);
+	m.list.map = f->attr.map;
 	m.list.epoch = f->epoch;
 	m.list.first = from;
 	m.list.last = BLOCK_ATTR;
@@ -491,7 +491,7 @@ static void prove_some(struct repair *r)
 		return;
 	m.dst = r->server;
 	m.seal.file = f->ino;
-	m.seal.map = file_placement(f, m.dst);
+	m.seal.map = f->attr.map;
 	m.seal.epoch = f->epoch;
 	r->rpc = rpc_start(f->v, &m, on_prove_seal, r, 0);
 }

@@ -11,7 +11,6 @@
  * recovery.c    after a holder that died                 repair.c   stale replicas; copy*.c: one block
  * space.c       grants                                   peers.c    core servers and requests to them
  * maps.c        cluster maps                             timer.c    the timer heap
- * move.c        replicas that go to another site
  * names*.c      the namespace, attribute leases          locks.c    locks
  *
  * Rules for all of them: nothing calls vol_req.done directly, but vol_complete(), which delivers
@@ -192,7 +191,6 @@ struct file {
 
 	/* Blocks and their records. */
 	uint16_t site[REPLICAS];
-	uint32_t moved[REPLICAS];   /* which move brought the replica there; 0: none */
 	struct map *map;            /* owned by maps.c; NULL: not fetched yet */
 	struct block *blocks;       /* hash by number */
 	bool all_known;             /* blocks not in the table have never been written */
@@ -350,10 +348,6 @@ struct volume {
 		uint32_t page;
 	} bad_told[BAD_TOLD_MAX];
 	unsigned bad_tolds;
-	struct session_call move_call;
-	bool move_asking;
-	uint64_t moving;
-	struct vol_timer follow;
 	unsigned copies;            /* block copies under way */
 	struct repair *copy_queue;  /* files with blocks to copy, when there are as many as may be */
 };

@@ -138,7 +138,7 @@ static int record_send(struct block *b, unsigned i, struct record *r)
 	int rc;
 
 	m.write.file = f->ino;
-	m.write.map = file_placement(f, m.dst);
+	m.write.map = f->attr.map;
 	m.write.epoch = f->epoch;
 	m.write.block = b->no;
 	m.write.block_shift = f->attr.block_shift;

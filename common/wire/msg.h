@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 9
+#define WIRE_VERSION 8
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -64,13 +64,11 @@ enum status {
 
 /* Fields of an inode as the catalog knows it. pages: how many of its PAGE_BYTES are stored, the rest
  * being holes; as of the last release, like the size. Times are ns since 1970 (wall clock of the
- * access server that made the change: shown to users, never decides anything). moved: the number of the
- * file's move that brought the replica to its site, 0: it was made there. */
+ * access server that made the change: shown to users, never decides anything). */
 #define INODE_FIELDS(X) \
 	X(u64, ino) X(u32, mode) X(u32, uid) X(u32, gid) X(u32, nlink) X(u64, rdev) X(u64, size) \
 	X(u64, pages) X(u64, atime) X(u64, mtime) X(u64, ctime) X(u64, epoch) X(u64, map) \
-	X(u16, site0) X(u16, site1) X(u16, site2) X(u32, moved0) X(u32, moved1) X(u32, moved2) \
-	X(u8, block_shift) X(u8, state)
+	X(u16, site0) X(u16, site1) X(u16, site2) X(u8, block_shift) X(u8, state)
 /* state: bits of enum inode_state */
 
 /* First fields of every request to the catalog, and of every reply from it. slot/seq give
@@ -134,7 +132,7 @@ enum status {
 	M(q_listxattr, 85, MSG_INO) /* -> r_bytes: names, each ended by NUL */ \
 	M(q_getlk, 86, MSG_LOCK) /* -> r_lock */ \
 	M(q_map, 87, MSG_MAP_GET) /* -> r_bytes: map.h encoding */ \
-	M(q_files, 88, MSG_INOS) /* collector: -> r_bytes, those of inos[] that may go: Q_FILES_LEFT */ \
+	M(q_files, 88, MSG_INOS) /* collector: -> r_bytes, those of inos[] that exist no more */ \
 	M(q_repair, 89, MSG_INO) /* a file above ino that wants repair: -> r_inode, NOT_FOUND */ \
 	M(q_statfs, 90, MSG_OP) /* -> r_statfs */ \
 	M(q_stale, 91, MSG_INO) /* -> r_bytes: stale runs (stale.h) */ \
@@ -156,7 +154,6 @@ enum status {
 	M(op_map, 113, MSG_OP_MAP) /* a core server's registration changes the map */ \
 	M(op_shown, 114, MSG_OP_SHOWN) /* leader only: what core servers' heartbeats showed */ \
 	M(op_refused, 115, MSG_OP_REFUSED) /* leader only: in place of a change; no copy of it happens */ \
-	M(op_move, 116, MSG_OP_MOVE) /* -> r_status; a replica goes to another site */ \
 	/* --- catalog: replies --- */ \
 	M(r_status, 130, MSG_R_STATUS) \
 	M(r_inode, 131, MSG_R_INODE) \
@@ -173,9 +170,7 @@ enum status {
 /* reason: enum hello_no_reason; cluster and wire_version: of who refuses. text: for people. */
 #define MSG_HELLO_NO(X) X(u8, reason) X(u64, cluster) X(u32, wire_version) X(span, text)
 
-/* `map` in requests for a file: placement_id() of the replica asked (map.h).
- *
- * A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
+/* A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
  * sums: XXH3 (page_sum()) of each page that lies wholly inside, 8 bytes each, in order.
  * ZERO: no payload; pages wholly inside become holes. `prev` is the version the block must have.
  * `all` is the newest version of the file durable on all replicas, for pruning. `paid`: bytes of the
@@ -314,9 +309,6 @@ enum status {
 /* shown: per core server u32 server, u64 boot, u64 start, u64 journal (as in heartbeats). */
 #define MSG_OP_SHOWN(X) OP_FIELDS(X) X(span, shown)
 #define MSG_OP_REFUSED(X) OP_FIELDS(X) X(u16, refusal) /* enum status, but OK */
-/* The replica in site `from` goes to site `to`, which has none. OK, or EXISTS: it is there. If `from` is the
- * home and `to` has a replica, that is the home from now on. */
-#define MSG_OP_MOVE(X) OP_FIELDS(X) X(u64, ino) X(u16, from) X(u16, to)
 
 #define MSG_R_STATUS(X) REPLY_FIELDS(X)
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the
@@ -372,9 +364,6 @@ enum inode_state {
 
 #define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */
 #define Q_INODES_MAX 1024 /* asked for at once */
-/* With a file id in an answer to q_files: it exists, whole, and has no replica in the asker's site; without,
- * it exists no more. */
-#define Q_FILES_LEFT ((uint64_t)1 << 63)
 #define LIST_ENTRY_BYTES 37 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags, u32 pages stored */
 enum list_flags { LIST_HOLES = 1 };
 

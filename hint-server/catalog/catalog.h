@@ -33,8 +33,6 @@ enum catalog_bug {
 	CATALOG_BUG_EPOCH_KEPT = 2,   /* P2: a recovery gets the old epoch */
 	CATALOG_BUG_ORPHAN_UNMARKED = 4, /* an inode without names is in no index of such */
 	CATALOG_BUG_UNKNOWN_GONE = 8, /* A15: a file never heard of is a deleted one */
-	CATALOG_BUG_MOVE_UNMARKED = 16, /* A4: a replica that moved counts before it is whole */
-	CATALOG_BUG_MOVE_LAGGING = 32, /* A4: a replica moves while another lags */
 };
 
 /* A reply and the memory its spans point into. Reusable; valid until used again. */
@@ -117,9 +115,6 @@ void catalog_abort(struct catalog *c);
  *                 locks live on. LOST otherwise.
  *   op_setattr    BUSY: atime or mtime of a file that another session holds exclusively.
  *   op_lock       AGAIN: see catalog_lock_blocker(). NO_SPACE: too many locks on the file.
- *   op_move       BUSY: held, unclean, or another replica lags. EXISTS: it was done. NOT_FOUND: neither
- *                 site has a replica. INVALID: two replicas would be in one site, or the map that the
- *                 file is placed by has no core server there.
  *   op_create     EXISTS carries the existing inode's fields in r_inode.
  *   op_session    NO_SESSION: that boot of the server was succeeded by another. DISK: a core server
  *                 shows less than is remembered of it (A8): only a new disk may come back.

@@ -23,7 +23,7 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 6
+#define FORMAT_VERSION 5
 #define SERVER_PAST_BOOTS 8
 #define SERVER_PAST_DISKS 8
 #define SWEEP_DEFAULT 1024
@@ -223,7 +223,7 @@ typedef enum status catalog_op(struct catalog *c, const struct msg *op,
                                struct catalog_reply *reply);
 
 catalog_op op_session, op_session_end, op_create, op_link, op_unlink, op_rename, op_setattr,
-	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_map, op_shown, op_move;
+	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_map, op_shown;
 
 /* Ends a session that exists: leases become unclean, locks drop, slots go. */
 void session_end(struct catalog *c, const struct session_record *s);

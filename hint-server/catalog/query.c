@@ -195,33 +195,9 @@ static enum status q_stale(struct catalog *c, const struct msg *q, struct catalo
 	return STATUS_OK;
 }
 
-/* No replica of it is in `site`, and all that are elsewhere are whole. */
-static bool file_left(struct catalog *c, uint64_t ino, uint16_t site)
-{
-	struct inode i;
-
-	if (site == 0 || !inode_load(c, ino, &i) || !inode_is(&i, S_IFREG))
-		return false;
-	if (i.flags & (INO_UNCLEAN | INO_STALE | INO_REFILL))
-		return false;
-	return i.site0 != site && i.site1 != site && i.site2 != site;
-}
-
-/* The asker's; 0: it is no core server. */
-static uint16_t core_site(struct catalog *c, session_id_t session)
-{
-	struct session_record s;
-	struct server_record server;
-
-	if (!session_load(c, session, &s) || s.kind != SERVER_CORE || !server_load(c, s.server, &server))
-		return 0;
-	return server.site;
-}
-
-/* Which of the asked-for files are gone for good, or from the asker's site: only those may be deleted (A15). */
+/* Which of the asked-for files are gone for good: only those may be deleted (A15). */
 static enum status q_files(struct catalog *c, const struct msg *q, struct catalog_reply *reply)
 {
-	const uint16_t site = core_site(c, q->q_files.session);
 	const struct span inos = q->q_files.inos;
 	uint8_t *p = reply_bytes(reply, inos.len);
 	uint32_t len = 0;
@@ -229,15 +205,10 @@ static enum status q_files(struct catalog *c, const struct msg *q, struct catalo
 	if (inos.len % 8 != 0)
 		return STATUS_INVALID;
 	for (uint32_t at = 0; at < inos.len; at += 8) {
-		uint64_t ino = get_u64le(inos.p + at);
-
-		if (meta_file_gone(c, ino))
-			put_u64le(p + len, ino);
-		else if (file_left(c, ino, site))
-			put_u64le(p + len, ino | Q_FILES_LEFT);
-		else
-			continue;
-		len += 8;
+		if (meta_file_gone(c, get_u64le(inos.p + at))) {
+			memcpy(p + len, inos.p + at, 8);
+			len += 8;
+		}
 	}
 	reply->m.r_bytes.bytes = (struct span){p, len};
 	return STATUS_OK;

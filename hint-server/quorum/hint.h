@@ -36,8 +36,6 @@ enum hint_bug {
 	HINT_BUG_FULL_UNHEARD = 1 << 19, /* P8: new names are taken whoever has no room for them */
 	HINT_BUG_GRACE_FOR_ALL = 1 << 22, /* P6: a new leader lets readers wait for other readers */
 	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
-	HINT_BUG_MOVE_UNMARKED = 1 << 24, /* A4: a replica that moved counts before it is whole */
-	HINT_BUG_MOVE_LAGGING = 1 << 25, /* A4: a replica moves while another lags */
 	HINT_BUG_IDS_REPEAT = 1 << 23,   /* P3: the questions of a new leader have the ids of the old one's */
 	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room, or of a place, is forgotten */
 };

@@ -18,7 +18,7 @@
 
 bool requests_is_change(unsigned type)
 {
-	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_move;
+	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_refused;
 }
 
 bool requests_is_query(unsigned type)
@@ -438,18 +438,6 @@ static int check_session(struct hint *h, struct request *r)
 	return sess_find(h, c.id)->ending ? -EAGAIN : 0;
 }
 
-/* A move of a file whose holder is away: that one is to find it as it was (absent.c). */
-static bool moves_absent(struct hint *h, const struct request *r)
-{
-	struct catalog_inode i;
-	const struct sess *s;
-
-	if (r->m.type != MSG_TYPE_op_move || !catalog_inode(h->catalog, r->m.op_move.ino, &i) || !i.holder)
-		return false;
-	s = sess_find(h, i.holder);
-	return !s || s->ending || sess_lapsed(h, s);
-}
-
 static void run_change(struct hint *h, struct request *r)
 {
 	struct catalog_inode inode;
@@ -472,10 +460,6 @@ static void run_change(struct hint *h, struct request *r)
 	}
 	if (room_waits(h, &r->m))
 		return;
-	if (moves_absent(h, r)) {
-		refuse(h, r, STATUS_BUSY);
-		return;
-	}
 	find_touches(h, r);
 	shared = shared_suffices(h, r, &inode);
 	if (!lease_clear_for(h, r, !shared || h->config.bugs & HINT_BUG_GRACE_FOR_ALL) ||

@@ -33,7 +33,7 @@ static struct catalog *any_catalog(struct cluster *c)
 	return NULL;
 }
 
-/* First file on the server that the catalog does not know, or has elsewhere; 0: none. */
+/* First file on the server that the catalog does not know; 0: none. */
 static file_id_t left_over(const struct node *n, struct catalog *catalog)
 {
 	struct catalog_inode inode;
@@ -41,9 +41,6 @@ static file_id_t left_over(const struct node *n, struct catalog *catalog)
 
 	while ((file = store_next_file(n->store, file)) != 0 && file != OWN_RECORD) {
 		if (!catalog_inode(catalog, file, &inode))
-			return file;
-		if (inode.fields.site0 != n->site && inode.fields.site1 != n->site &&
-		    inode.fields.site2 != n->site)
 			return file;
 	}
 	return 0;

@@ -6,7 +6,6 @@
 #include "access-server/volume/volume.h"
 #include "common/base/mem.h"
 #include "core-server/store/store.h"
-#include "tests/sim/mover.h"
 
 #define BLOCKS ((FILE_BYTES >> FILE_BLOCK_SHIFT) + 1) /* with the attribute record */
 
@@ -76,8 +75,6 @@ bool replicas_settled(struct cluster *c)
 {
 	char text[300];
 
-	if (!mover_look(c))
-		return false;
 	for (unsigned f = 0; f < c->hist.files; f++) {
 		for (unsigned b = 0; b < BLOCKS && !c->hist.file[f].gone; b++) {
 			if (!block_settled(c, f, block_number(b), text, sizeof(text)))

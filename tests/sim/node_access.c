@@ -100,7 +100,6 @@ void access_start(struct node *n)
 	        .block_shift = FILE_BLOCK_SHIFT,
 	        .buffer_bytes = ACCESS_BUFFER_BYTES,
 	        .journal_slack_bytes = 1u << 20,
-	        .follow_writer = n->c->shape.follow_writer,
 	        .exceptions_max = n->c->shape.exceptions_max,
 	        .bugs = n->c->shape.volume_bugs,
 	};
