@@ -37,6 +37,7 @@ enum hint_bug {
 	HINT_BUG_GRACE_FOR_ALL = 1 << 22, /* P6: a new leader lets readers wait for other readers */
 	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
 	HINT_BUG_IDS_REPEAT = 1 << 23,   /* P3: the questions of a new leader have the ids of the old one's */
+	HINT_BUG_LATE_DISK = 1 << 24,    /* A8: a late word of a disk that was replaced is taken */
 	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room, or of a place, is forgotten */
 };
 

@@ -423,6 +423,18 @@ static void refuse(struct hint *h, struct request *r, enum status status)
 	propose(h, r);
 }
 
+/* A process with another disk than the registered one, which is served from at this moment: the word of a new
+ * disk that was replaced before it was registered may come as late as this. Taken for the newest, it would have
+ * the living process refused for good. One that is true asks again, and the other one's session lapses soon. */
+static bool other_disk_serves(const struct hint *h, const struct msg_op_session *op)
+{
+	const struct sess *s = sessions_of_server(h, op->server);
+	struct catalog_server known;
+
+	return op->kind == SERVER_CORE && s && !sess_lapsed(h, s) && !(h->config.bugs & HINT_BUG_LATE_DISK) &&
+	       catalog_server(h->catalog, op->server, &known) && known.disk != op->disk;
+}
+
 /* 0: go on; else the status to answer with; -EAGAIN: wait. */
 static int check_session(struct hint *h, struct request *r)
 {
@@ -430,6 +442,8 @@ static int check_session(struct hint *h, struct request *r)
 
 	if (r->m.type == MSG_TYPE_op_session && r->m.op_session.server != r->m.src)
 		return STATUS_INVALID;
+	if (r->m.type == MSG_TYPE_op_session && other_disk_serves(h, &r->m.op_session))
+		return STATUS_BUSY;
 	if (r->m.type == MSG_TYPE_op_session)
 		return shown_more(h, &r->m.op_session) ? STATUS_DISK : 0;
 	if (!catalog_session(h->catalog, op_fields(r)->session, &c) || c.server != r->m.src ||

@@ -115,6 +115,8 @@ const struct planted_bug planted_bugs[] = {
          BUG_VOLUME(VOLUME_BUG_REPAIR_RESTS), BY_SCENARIO("p8-repair-idle")},
         {"grace-for-all", "P6: a new leader lets readers wait for other readers",
          BUG_HINT(HINT_BUG_GRACE_FOR_ALL), BY_SCENARIO("p6-new-leader")},
+        {"late-disk", "A8: a late word of a disk that was replaced is taken",
+         BUG_HINT(HINT_BUG_LATE_DISK), BY_SCENARIO("a8-twice")},
         {"told-unrecovered", "P3: a size is told though recovery failed",
          BUG_VOLUME(VOLUME_BUG_TOLD_UNRECOVERED), BY_SCENARIO("p3-unrecovered")},
         {"lock-kept", "A9: a lock that a lost handle was granted is never given back",

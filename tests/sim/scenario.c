@@ -29,6 +29,7 @@ const struct scenario scenarios[] = {
         {"a8-unheard", "nor after acknowledging what no heartbeat told", shape_three_sites,
          scenario_a8_unheard},
         {"a8-late", "a late word of a dead process of a new disk", shape_three_sites, scenario_a8_late},
+        {"a8-twice", "nor one of a new disk that was replaced", shape_three_sites, scenario_a8_twice},
         {"a9", "a lost handle stays lost", shape_three_sites, scenario_a9},
         {"a9-ghost", "a machine started elsewhere is not joined by its ghost", shape_three_sites,
          scenario_a9_ghost},

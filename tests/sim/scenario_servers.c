@@ -104,6 +104,33 @@ void scenario_a8_late(struct cluster *c)
 	stage_end(c);
 }
 
+/* A new disk is replaced by another one before its registration arrives, which comes while the other one is
+ * served from: that is no newer disk. */
+void scenario_a8_twice(struct cluster *c)
+{
+	struct node *core = cluster_find(c, cluster_core_id(3, 0));
+	struct stage_rule *late;
+
+	if (!stage_start(c))
+		return;
+	stage_crash(c, core->id, true);
+	node_wipe(core);
+	stage_wait(c, 3 * NSEC_SEC);
+	late = stage_delay(c, MSG_TYPE_op_session, core->id, 0, 7 * NSEC_SEC);
+	stage_restart(c, core->id);
+	stage_wait(c, 800 * NSEC_MSEC);
+	stage_expect(c, late->hits > 0, "a request is on its way");
+	stage_crash(c, core->id, true);
+	late->times = 0;
+	node_wipe(core);
+	stage_restart(c, core->id);
+	stage_wait(c, 4 * NSEC_SEC);
+	stage_expect(c, session_valid(core->session), "the second disk is served from");
+	stage_wait(c, 6 * NSEC_SEC);
+	stage_expect(c, session_valid(core->session), "it still is");
+	stage_end(c);
+}
+
 /* The holder is cut off with unflushed data, C takes the file. Every call on the old handle fails,
  * also the second flush; a new one works. */
 void scenario_a9(struct cluster *c)

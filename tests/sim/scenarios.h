@@ -55,6 +55,7 @@ void scenario_a8_blank(struct cluster *c);
 void scenario_a8_rollback(struct cluster *c);
 void scenario_a8_unheard(struct cluster *c);
 void scenario_a8_late(struct cluster *c);
+void scenario_a8_twice(struct cluster *c);
 void scenario_a9(struct cluster *c);
 void scenario_a9_ghost(struct cluster *c);
 void scenario_a9_lock(struct cluster *c);
