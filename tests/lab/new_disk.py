@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A core server's disk is replaced by an empty one: files that nobody opens are refilled as well,
-status says so meanwhile, and afterwards another site may lose its own.
+and afterwards another site may lose its own.
 
 usage: new_disk.py BINDIR DIRECTORY
 """
 
+import json
 import os
 import shutil
 import sys
@@ -24,17 +25,26 @@ def write_files(cluster):
     return data
 
 
+def blocks_on(cluster, core):
+    """How many blocks of each file the server stores, as it says itself; None: it does not answer."""
+    shown = [json.loads(cluster.distcloud("--json", "file", "show", f"/f{n}"))["blocks"] for n in range(FILES)]
+    return [b["blocks"] for blocks in shown for b in blocks if b["server"] == core.id]
+
+
 def test(cluster):
     cluster.start()
     data = write_files(cluster)
     cluster.wait_healthy(60)
     core = cluster.of("core", cluster.sites[1])[0]
+    before = blocks_on(cluster, core)
+    if not any(before):
+        raise Failure(f"{core} stores nothing: this would prove nothing")
     core.stop()
     shutil.rmtree(core.base)
     os.makedirs(core.base)
     core.format()
     core.start()
-    wait_for("a degraded status", lambda: "stale" in cluster.health(), 30)
+    wait_for("the new disk to have what the old one had", lambda: blocks_on(cluster, core) == before, 60, 0.2)
     cluster.wait_healthy(120)
     for server in cluster.of("core", cluster.sites[0]):
         server.kill()
