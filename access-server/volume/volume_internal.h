@@ -310,7 +310,7 @@ struct volume {
 	uint64_t recall_seq, recall_unknown;
 	uint64_t shared_void_seq; /* recall_seq when shared leases were void last */
 	uint64_t unknown_id;      /* as recalled_id, of files that are not in memory */
-	uint64_t taken_seq;         /* vol_recall_seq() when a lease was last asked for that was unknown here */
+	uint64_t taken_seq;       /* vol_recall_seq() when a lease was last asked for that was unknown here */
 	nsec_t shared_until;        /* last seen: once passed, shared leases are gone for good */
 
 	struct vol_req *done;       /* completed, to be delivered */

@@ -76,7 +76,6 @@ bool ask_connected(struct ask *a, server_id_t server)
 static void on_peer_up(void *ctx, server_id_t peer)
 {
 	struct ask *a = ctx;
-
 	struct kept *k = kept(a, peer);
 
 	if (k)

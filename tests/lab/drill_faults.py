@@ -271,7 +271,8 @@ def bad_words(t):
             ("server nara/core7 kill", ["core7", "core1, core2"]),
             ("server nara/core1 hurt", ["kill", "pause"])):
         says(words, expected, lambda: faults.parse(words, t))
-    expect("the help tells all", all(f"\n  {verb} " in "\n" + faults.HELP for verb in faults.FORMS))
+    expect("the help tells all", all(f"\n  {verb} " in "\n" + faults.help_text()
+                                     for verb in faults.VOCABULARY.forms))
     step("senseless faults are refused")
 
 

@@ -17,7 +17,7 @@ import subprocess
 
 from cluster import Failure
 
-from . import bird, run_id
+from . import background, bird, run_id
 from .ledger import Kind, register
 
 FORCED_METRIC = 1
@@ -86,25 +86,16 @@ def flap_file(network, router, neighbour):
 
 
 def set_flap(network, _cluster, key, old, new):
-    """A shell beside the router's bird that outlives the command that started it."""
+    """A shell beside the router's bird."""
     _, router, neighbour = key
     path, session = flap_file(network, router, neighbour), bird.protocol(neighbour)
     if old is not None:
-        with open(path) as f:
-            pid = int(f.read())
-        if run_id.processes().get(pid) == network.run:
-            os.killpg(pid, signal.SIGKILL)
-        os.unlink(path)
+        background.end(network, path)
         bird.control(network, router, "enable", session)
     if new is not None:
         control = f"birdc -s {router}.ctl"
-        script = (f"while :; do {control} disable {session}; sleep {new / 2}; "
-                  f"{control} enable {session}; sleep {new / 2}; done")
-        process = network.popen(router, ["sh", "-c", script], cwd=os.path.dirname(path),
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL)
-        with open(path, "w") as f:
-            f.write(f"{process.pid}\n")
+        background.start(network, router, f"while :; do {control} disable {session}; sleep {new / 2}; "
+                         f"{control} enable {session}; sleep {new / 2}; done", path, os.path.dirname(path))
 
 
 def set_server(network, cluster, key, old, new):

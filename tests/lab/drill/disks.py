@@ -9,13 +9,13 @@ frozen most of the time; wiped is an empty disk in place of the old one, for goo
 import contextlib
 import errno
 import os
-import signal
 import subprocess
 
 from cluster import Failure, run
 
-from . import faults, run_id
+from . import background, faults
 from .breakable import worst_of
+from .cleanup import thaw
 from .ledger import Kind, register
 
 MIB = 1 << 20
@@ -35,7 +35,7 @@ def make(image, mount):
 
 def remove(mount):
     """Whatever state it is in."""
-    subprocess.run(["fsfreeze", "-u", mount], stderr=subprocess.DEVNULL, check=False)
+    thaw(mount)
     subprocess.run(["umount", "-l", mount], stderr=subprocess.DEVNULL, check=False)
 
 
@@ -58,21 +58,8 @@ def slow_file(mount):
 
 
 def end_slow(network, mount):
-    with contextlib.suppress(OSError, ValueError):
-        with open(slow_file(mount)) as f:
-            pid = int(f.read())
-        if run_id.processes().get(pid) == network.run:
-            os.killpg(pid, signal.SIGKILL)
-            run_id.kill([pid])
-        os.unlink(slow_file(mount))
-    subprocess.run(["fsfreeze", "-u", mount], stderr=subprocess.DEVNULL, check=False)
-
-
-def begin_slow(network, site, mount):
-    process = network.popen(site, ["sh", "-c", SLOW.format(mount)], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-    with open(slow_file(mount), "w") as f:
-        f.write(f"{process.pid}\n")
+    background.end(network, slow_file(mount))
+    thaw(mount)
 
 
 def enforce(network, cluster, key, old, new):
@@ -98,7 +85,7 @@ def enforce(network, cluster, key, old, new):
     elif new == "hung":
         run(["fsfreeze", "-f", mount])
     elif new == "slow":
-        begin_slow(network, site, mount)
+        background.start(network, site, SLOW.format(mount), slow_file(mount))
 
 
 def parse(words):

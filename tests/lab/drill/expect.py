@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Callable
 
-from cluster import Failure
-
 from . import oplog, units
+from .faults import known
+from .vocabulary import Vocabulary
 
-FORMS = {}      # verb: (usage lines, parser)
+VOCABULARY = Vocabulary("expectation")
 
 
 @dataclass
@@ -26,39 +26,16 @@ class Expectation:
 
 
 def register(verb, usage, parser):
-    """parser(words, drill) -> (look, worker's name or ""); ValueError as in faults.py."""
-    FORMS[verb] = (usage.strip().split("\n"), parser)
+    """parser(words, drill) -> (look, worker's name or ""); the rest as vocabulary.py says."""
+    VOCABULARY.register(verb, usage, parser)
 
 
 def parse(sentence, text, drill):
-    words = text.split()
-    if not words or words[0] not in FORMS:
-        raise Failure(f"{text or 'nothing'}: no such expectation; there are {', '.join(FORMS)}")
-    usage, parser = FORMS[words[0]]
-    try:
-        look, about = parser(words[1:], drill)
-    except ValueError as e:
-        forms = " or ".join(line.partition("  ")[0] for line in usage)
-        raise Failure(f"{text}: {str(e) or 'does not fit'}; write {forms}") from None
-    return Expectation(sentence, text, look, about, words[0] == "errors")
-
-
-def help_text():
-    lines = []
-    for usage, _ in FORMS.values():
-        for line in usage:
-            form, _, what = line.partition("  ")
-            lines.append(f"  {form:<52} {what.strip()}".rstrip())
-    return "\n".join(lines)
+    text, (look, about) = VOCABULARY.parse(text, drill)
+    return Expectation(sentence, text, look, about, text.startswith("errors "))
 
 
 # --- words ---
-
-def known(what, name, names):
-    if name not in names:
-        raise ValueError(f"there is no {what} {name}; there are {', '.join(names) or 'none'}")
-    return name
-
 
 def worker(name, drill):
     return known("worker", name, drill.workers)
@@ -99,11 +76,14 @@ def parse_gap(words, drill):
     return look, name
 
 
+def time_and_event(words, drill, *expected):
+    """(worker, seconds, event) of words that stand where expected has None."""
+    name, time, event = literal(words, *expected)
+    return worker(name, drill), units.duration(time), known("event", event, drill.events)
+
+
 def parse_still(words, drill):
-    name, after, event = literal(words, None, "after", None, "in", None)
-    worker(name, drill)
-    known("event", event, drill.events)
-    after = units.duration(after)
+    name, after, event = time_and_event(words, drill, None, "after", None, "in", None)
 
     def look(story, rnd):
         begin, end = rnd.events[event]
@@ -112,30 +92,17 @@ def parse_still(words, drill):
     return look, name
 
 
-def parse_again(words, drill):
-    name, limit, event = literal(words, None, "within", None, "after", None)
-    worker(name, drill)
-    known("event", event, drill.events)
-    limit = units.duration(limit)
+def first_after(which, preposition):
+    """The parser of: how long after an event's begin (which: 0) or end (1) the first operation completes."""
+    def parser(words, drill):
+        name, limit, event = time_and_event(words, drill, None, "within", None, preposition, None)
 
-    def look(story, rnd):
-        end = rnd.events[event][1]
-        took = min((op.end - end for op in story.ops(name, oplog.DONE) if op.end > end), default=math.inf)
-        return took < limit, f"the first after {seconds(took)}"
-    return look, name
-
-
-def parse_first(words, drill):
-    name, limit, event = literal(words, None, "within", None, "of", None)
-    worker(name, drill)
-    known("event", event, drill.events)
-    limit = units.duration(limit)
-
-    def look(story, rnd):
-        begin = rnd.events[event][0]
-        took = min((op.end - begin for op in story.ops(name, oplog.DONE) if op.end > begin), default=math.inf)
-        return took < limit, f"the first after {seconds(took)}"
-    return look, name
+        def look(story, rnd):
+            since = rnd.events[event][which]
+            took = min((op.end - since for op in story.ops(name, oplog.DONE) if op.end > since), default=math.inf)
+            return took < limit, f"the first after {seconds(took)}"
+        return look, name
+    return parser
 
 
 def parse_errors(words, drill):
@@ -243,10 +210,10 @@ still WORKER after TIME in EVENT  nothing is acknowledged from so long after its
 """, parse_still)
 register("again", """
 again WORKER within TIME after EVENT  the first operation that completes after its end
-""", parse_again)
+""", first_after(1, "after"))
 register("first", """
 first WORKER within TIME of EVENT  the first operation that completes after its begin
-""", parse_first)
+""", first_after(0, "of"))
 register("errors", """
 errors WORKER none|some|any [in EVENT|after EVENT]  of all others, too, none are allowed
 """, parse_errors)

@@ -5,15 +5,16 @@
     fault.undo()                       # once or more often; network.faults.clear() undoes all
 
 parse() raises cluster.Failure with a sentence that names what is wrong and what exists; without a topology
-names are looked at by apply(). HELP tells all faults. register() adds one:
+names are looked at by apply(). help_text() tells all faults. register() adds one:
 
     register("disk", "disk SITE/SERVER full", parse_disk)    # see there"""
 
 from cluster import Failure
 
 from . import units
+from .vocabulary import Vocabulary
 
-FORMS = {}      # verb: (usage lines, parser)
+VOCABULARY = Vocabulary("fault")
 
 
 class Fault:
@@ -38,37 +39,21 @@ class Fault:
 
 
 def register(verb, usage, parser):
-    """parser(words): takes those after the verb, returns claims(topology) as for Fault. It raises
-    ValueError with a sentence, or without one for words that do not fit the usage (lines, divided by
-    newlines; the part after two spaces tells what it is)."""
-    FORMS[verb] = (usage.strip().split("\n"), parser)
+    """parser(words): returns claims(topology) as for Fault; the rest as vocabulary.py says."""
+    VOCABULARY.register(verb, usage, parser)
 
 
 def parse(words, topology=None):
     """words: a string or a list of words."""
-    words = words.split() if isinstance(words, str) else list(words)
-    text = " ".join(words)
-    if not words or words[0] not in FORMS:
-        raise Failure(f"{text or 'nothing'}: there is no such fault; there are {', '.join(FORMS)}")
-    usage, parser = FORMS[words[0]]
-    try:
-        fault = Fault(text, parser(words[1:]))
-    except ValueError as e:
-        forms = " or ".join(line.partition("  ")[0] for line in usage)
-        raise Failure(f"{text}: {str(e) or 'does not fit'}; write {forms}") from None
+    fault = Fault(*VOCABULARY.parse(words))
     if topology:
         fault.claims(topology)
     return fault
 
 
 def help_text():
-    """All faults with what they do, also those that were registered."""
-    lines = []
-    for usage, _ in FORMS.values():
-        for line in usage:
-            form, _, what = line.partition("  ")
-            lines.append(f"  {form:<42} {what.strip()}".rstrip())
-    return "\n".join(lines)
+    """Also those that were registered elsewhere."""
+    return VOCABULARY.help_text()
 
 
 # --- names ---
@@ -264,9 +249,3 @@ register("server", """
 server SITE/SERVER kill  at once, without a warning
 server SITE/SERVER pause  stopped (SIGSTOP); the undo wakes it with all it remembers
 """, parse_server)
-
-
-def __getattr__(name):
-    if name == "HELP":      # a registered fault is in it too
-        return help_text()
-    raise AttributeError(name)
