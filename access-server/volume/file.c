@@ -259,8 +259,10 @@ nsec_t file_attr_valid(struct file *f)
 
 	if (!file_attr_cached(f) || (f->phase != PHASE_IDLE && f->phase != PHASE_ASK) || f->recalled)
 		return 0;
+	left = MAX(MIN(left, ATTR_VALID_MAX), 0);
 	f->kernel_may_cache = true;
-	return MAX(MIN(left, ATTR_VALID_MAX), 0);
+	f->attr_until = MAX(f->attr_until, f->v->now + left);
+	return left;
 }
 
 void file_complete_attr(struct file *f, struct vol_req *req, int rc)
@@ -312,7 +314,8 @@ bool file_admits(struct file *f, const struct vol_req *req, enum need need)
 		/* The kernel's invalidation waits for pages that requests hold locked, so what reads
 		 * and writes goes on. Attributes wait: without them read(2) waits before it locks. */
 		if (need == NEED_NOTHING)
-			return req->op == VOL_FSYNC || req->op == VOL_OPEN;
+			return req->op == VOL_FSYNC || req->op == VOL_OPEN ||
+			       (req->op == VOL_GETATTR && f->inval_pause);
 		f->inval_dirty = true;
 		break;
 	case PHASE_DRAIN:

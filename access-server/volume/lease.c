@@ -42,6 +42,7 @@ static void on_lease_timer(struct volume *v UNUSED, struct vol_timer *t)
 		recall_timer(f);
 		break;
 	case PHASE_ASK:
+		recall_ask_timer(f);
 		break;
 	}
 }
@@ -239,6 +240,7 @@ void lease_inval_kernel(struct file *f)
 		return;
 	lease_inval_forget(f);
 	f->kernel_may_cache = false;
+	f->attr_until = 0; /* names_recall.c waits for this invalidation instead of asking for one of its own */
 	f->cache_suspect = true;
 	f->inval_cookie = ++v->next_cookie;
 	HASH_ADD(hh_inval, v->invals, inval_cookie, sizeof(f->inval_cookie), f);

@@ -64,6 +64,7 @@ struct names_recall {
 	uint64_t ino, id, cookie;
 	unsigned waiting;     /* answers of the kernel still to come */
 	bool asked;           /* the kernel was told */
+	nsec_t since;
 	nsec_t until;         /* by then nothing the kernel believed is valid any more */
 	struct node *node;    /* pinned; NULL: nothing cached */
 	struct vol_timer timer;

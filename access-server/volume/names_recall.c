@@ -54,11 +54,15 @@ static void finish(struct names_recall *r)
 static void tell_kernel(struct names_recall *r)
 {
 	struct volume *v = r->v;
+	struct file *f = file_find(v, r->ino);
 	uint32_t at = 0;
 
 	r->asked = true;
-	r->waiting = 1;
-	v->ops->invalidate(v->ctx, r->ino, VOL_ATTRIBUTES_ONLY, 0, r->cookie);
+	r->waiting = 1; /* all are told before one answer ends it */
+	if (!f || attr_valid_in_kernel(f, SLACK)) {
+		r->waiting++;
+		v->ops->invalidate(v->ctx, r->ino, VOL_ATTRIBUTES_ONLY, 0, r->cookie);
+	}
 	while (at < r->names_bytes) {
 		struct span name = {r->names + at + 2, get_u16le(r->names + at)};
 
@@ -67,15 +71,19 @@ static void tell_kernel(struct names_recall *r)
 		at += 2 + name.len;
 	}
 	timer_set(v, &r->timer, MAX(r->until, v->now + ATTR_VALID_MAX + SLACK));
+	names_invalidated(v, r->cookie);
 }
 
 static void on_timer(struct volume *v, struct vol_timer *t)
 {
 	struct names_recall *r = container_of(t, struct names_recall, timer);
+	struct file *f = file_find(v, r->ino);
 
-	(void)v;
 	if (r->asked)
 		finish(r);
+	else if (f && v->now < r->since + ATTR_VALID_MAX &&
+	         (attr_awaited(f, r->since) || (f->inval_cookie && !attr_valid_in_kernel(f, SLACK))))
+		timer_set(v, t, v->now + SETTLE);
 	else
 		tell_kernel(r);
 }
@@ -116,6 +124,7 @@ void names_recall_meta(struct volume *v, uint64_t ino, uint64_t id)
 	names_note_contended(v, ino);
 	r = recall_new(v, ino);
 	r->id = id;
+	r->since = v->now;
 	if (n) {
 		r->node = node_pin(v, ino);
 		note_kernel_names(r, n);

@@ -107,7 +107,7 @@ static void getattr_answered(struct file *f, struct vol_req *req)
 		return;
 	}
 	if (!f->have_attr || held_then != (f->lease == LEASE_EXCLUSIVE) ||
-	    (f->phase != PHASE_IDLE && f->phase != PHASE_ASK))
+	    (f->phase != PHASE_IDLE && f->phase != PHASE_ASK && !(f->phase == PHASE_INVAL && f->inval_pause)))
 		file_requeue(f, req);
 	else
 		file_complete_attr(f, req, 0);

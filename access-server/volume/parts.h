@@ -335,4 +335,11 @@ struct file *lease_call_end(struct session_call *c, uint64_t *seq);
 void lease_reclaim(struct file *f);
 void stale_tell_clean(struct file *f); /* stale_told.c: nothing is stale, the catalog may say so */
 void recall_timer(struct file *f);
+void recall_ask_timer(struct file *f); /* the same while a lease is asked for */
+/* attr_asked.c: the kernel asks for attributes of the file; the answer is with the kernel. */
+void attr_asked(struct file *f, struct vol_req *req);
+void attr_answered(struct volume *v, uint64_t ino);
+/* It still waits for such an answer, and the invalidation that has been due since then should, too. */
+bool attr_awaited(const struct file *f, nsec_t since);
+bool attr_valid_in_kernel(const struct file *f, nsec_t slack); /* it may believe what it was told */
 void repair_poll_next(struct volume *v);

@@ -18,6 +18,8 @@
 #define REPAIR_MAY_TAKE NSEC_SEC
 #define RECOVERY_DECIDED_MAY_TAKE (3 * NSEC_SEC)
 #define INVAL_ROUNDS 3
+#define INVAL_PAUSE NSEC_MSEC
+#define AWAITED_LOOK (50 * NSEC_MSEC)
 
 static void ack(struct file *f)
 {
@@ -28,7 +30,7 @@ static void ack(struct file *f)
 static void inval_start(struct file *f)
 {
 	f->phase = PHASE_INVAL;
-	f->inval_dirty = false;
+	f->inval_dirty = f->inval_pause = false;
 	f->kernel_may_cache = true;
 	lease_inval_kernel(f);
 }
@@ -67,6 +69,10 @@ void recall_start(struct file *f)
 		timer_set_sooner(v, &f->lease_timer, f->granted_at + least(f));
 		return;
 	}
+	if (attr_awaited(f, f->recalled_at)) {
+		timer_set_sooner(v, &f->lease_timer, v->now + AWAITED_LOOK);
+		return;
+	}
 	f->inval_rounds = 0;
 	timer_stop(v, &f->lease_timer);
 	/* Also when it is shared from now on: only dropping its pages has the kernel write those that
@@ -96,7 +102,10 @@ void recall_invalidated(struct volume *v, uint64_t cookie)
 		f->lease = LEASE_NONE;
 		ack(f);
 	} else if (f->phase == PHASE_INVAL && f->inval_dirty && ++f->inval_rounds < INVAL_ROUNDS) {
-		inval_start(f);
+		/* Who was served asks for attributes next: that is to be answered before (attr_asked.c). */
+		f->inval_pause = true;
+		timer_set(v, &f->lease_timer, v->now + INVAL_PAUSE);
+		file_run(f);
 	} else if (f->phase == PHASE_INVAL) {
 		/* Somebody was too fast for us each time: the next open drops the pages. */
 		f->cache_suspect = f->inval_dirty;
@@ -278,6 +287,13 @@ void recall_timer(struct file *f)
 			recovery_failed(f);
 		return;
 	}
+	if (f->phase == PHASE_INVAL && f->inval_pause) {
+		if (attr_awaited(f, f->recalled_at))
+			timer_set(f->v, &f->lease_timer, f->v->now + INVAL_PAUSE);
+		else
+			inval_start(f);
+		return;
+	}
 	if (f->phase == PHASE_SETTLE) {
 		timer_set(f->v, &f->lease_timer, f->v->now + SETTLE_LOOK);
 		repair_kick(f, 0);
@@ -303,6 +319,7 @@ void give_back(struct file *f, enum lease_mode to)
 	if (f->phase != PHASE_IDLE || f->lease == LEASE_NONE || f->recalled)
 		return;
 	f->recalled = f->served = true;
+	f->recalled_at = f->v->now;
 	f->recall_to = to;
 	f->recall_id = 0;
 	recall_start(f);
@@ -320,12 +337,44 @@ static void take_unknown(struct file *f)
 	f->recalled = f->phase == PHASE_ASK;
 }
 
+/* The leader may want this answer before it grants what we ask for. If what it wants back is that very grant,
+ * still on its way, on_lease() notices by its id. */
+static void recall_while_asking(struct file *f)
+{
+	struct volume *v = f->v;
+
+	if (f->lease == LEASE_SHARED && f->recall_to == LEASE_NONE) {
+		if (f->inval_cookie)
+			return; /* the leader repeats itself */
+		if (f->kernel_may_cache && attr_awaited(f, f->recalled_at)) {
+			timer_set_sooner(v, &f->lease_timer, v->now + AWAITED_LOOK);
+			return;
+		}
+		if (f->kernel_may_cache) {
+			f->inval_rounds = 0;
+			lease_inval_kernel(f);
+			return;
+		}
+		f->lease = LEASE_NONE;
+	}
+	vol_send_recall_ack(v, f->ino, RECALL_DATA, f->recall_to, f->recall_id);
+	f->recalled = f->asked == LEASE_EXCLUSIVE;
+}
+
+void recall_ask_timer(struct file *f)
+{
+	if (f->recalled && f->lease == LEASE_SHARED && f->recall_to == LEASE_NONE)
+		recall_while_asking(f);
+}
+
 static void recall_data(struct file *f, bool held, unsigned to, uint64_t id)
 {
 	struct volume *v = f->v;
 
 	f->recall_to = to == LEASE_SHARED ? LEASE_SHARED : LEASE_NONE;
 	f->recall_id = id;
+	if (!f->recalled)
+		f->recalled_at = v->now;
 	switch (f->phase) {
 	case PHASE_IDLE:
 		if (held && f->lease != LEASE_EXCLUSIVE) {
@@ -336,21 +385,8 @@ static void recall_data(struct file *f, bool held, unsigned to, uint64_t id)
 		recall_start(f);
 		break;
 	case PHASE_ASK:
-		/* The leader may want this answer before it grants what we ask for. If what it wants
-		 * back is that very grant, still on its way, on_lease() notices by its id. */
 		f->recalled = true;
-		if (f->lease == LEASE_SHARED && to == LEASE_NONE) {
-			if (f->inval_cookie)
-				return; /* the leader repeats itself */
-			if (f->kernel_may_cache) {
-				f->inval_rounds = 0;
-				lease_inval_kernel(f);
-				return;
-			}
-			f->lease = LEASE_NONE;
-		}
-		vol_send_recall_ack(v, f->ino, RECALL_DATA, to, id);
-		f->recalled = f->asked == LEASE_EXCLUSIVE;
+		recall_while_asking(f);
 		break;
 	case PHASE_RECOVER:
 		if (!f->recalled)

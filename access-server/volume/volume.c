@@ -239,6 +239,7 @@ void vol_dispatch(struct volume *v, struct vol_req *req)
 		flush_submit(f, req);
 		return;
 	}
+	attr_asked(f, req);
 	req_push(&f->waiting, req);
 	file_run(f);
 }
@@ -329,7 +330,12 @@ static void deliver_one(struct volume *v, struct vol_req *req)
 	req_remove(req);
 	req->attr_valid = MAX(MIN(req->attr_valid, left), 0);
 	req->entry_valid = MAX(MIN(req->entry_valid, left), 0);
+	bool attr = rs(req)->flags & REQ_ATTR_ASKED;
+	uint64_t ino = req->ino;
+
 	req->done(req);
+	if (attr)
+		attr_answered(v, ino);
 }
 
 static void deliver(struct volume *v)

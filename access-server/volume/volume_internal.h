@@ -72,6 +72,7 @@ struct req_state {
 };
 enum req_flag {
 	REQ_INTERRUPTED = 1, /* the caller got a signal; end it where it may be ended */
+	REQ_ATTR_ASKED = 2,  /* counted in file.attr_asking */
 };
 static_assert(sizeof(struct req_state) <= sizeof(((struct vol_req *)0)->backend), "fits");
 static inline struct req_state *rs(struct vol_req *req)
@@ -152,6 +153,7 @@ struct file {
 	uint64_t flush_asked;   /* the last of them that somebody wanted durable; 0: none */
 	uint64_t recall_seq;    /* vol_recall_seq() when it was last recalled */
 	uint64_t recalled_id;   /* the highest of a recall of its data: older grants are void */
+	nsec_t recalled_at;
 	bool recalled;          /* and not yet acted upon, or being acted upon */
 	enum lease_mode recall_to, release_to;
 	uint64_t recall_id;
@@ -160,6 +162,9 @@ struct file {
 	bool unserved;          /* recovery of this epoch failed: only to be given back */
 	bool repair_only;       /* held for background repair: yields at once */
 	bool give_back;         /* release without having been recalled */
+	unsigned attr_asking;   /* GETATTRs of the kernel that are not answered (attr_asked.c) */
+	nsec_t attr_taken_at;   /* the answers to the others have been taken by then */
+	nsec_t attr_until;      /* no attributes that the kernel was told are valid any more */
 	bool kernel_may_cache;  /* data or attributes went to the kernel since the last invalidation */
 	nsec_t granted_at;
 	uint64_t reclaim_session; /* the ended session, while PHASE_RECLAIM */
@@ -167,6 +172,7 @@ struct file {
 	struct vol_timer lease_timer;
 	unsigned inval_rounds;
 	bool inval_dirty;       /* requests were served during the invalidation */
+	bool inval_pause;       /* between two of them */
 	uint64_t inval_cookie;
 
 	/* Requests: waiting for the lease, a version or a trim; running reads and scans. */

@@ -81,7 +81,7 @@ const struct planted_bug planted_bugs[] = {
         {"refuses-unlogged", "P3: a late copy of a request is taken that was refused for want of room",
          BUG_HINT(HINT_BUG_REFUSES_UNLOGGED), BY_SCENARIO("p3-refused")},
         {"refuses-busy", "P3: ... or for want of a place in the leader's table",
-         BUG_HINT(HINT_BUG_REFUSES_UNLOGGED), BY_SEEDS(200)},
+         BUG_HINT(HINT_BUG_REFUSES_UNLOGGED), BY_SEEDS(600)},
         {"install-blind", "B2: an install does not look at the target's version",
          BUG_REPLICA(REPLICA_BUG_INSTALL_BLIND), BY_SCENARIO("b2")},
         {"append-placed-early", "P3: an append goes where the file ended when it was asked for",

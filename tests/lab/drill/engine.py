@@ -98,6 +98,8 @@ class Engine:
 
     def spec(self, worker, **more):
         path = os.path.join(self.cluster.mount(worker.site), worker.path)
+        if worker.kind == "reader":
+            more["after"] = self.log_of(worker.values["of"])
         return {"kind": worker.kind, "log": self.log_of(worker.name), "path": path, "number": worker.number,
                 "slots": worker.slots, "pages": worker.pages, **worker.values, **more}
 

@@ -100,7 +100,13 @@ class Writer(Worker):
 class Reader(Worker):
     """Reads the slots of a file in turn, past the kernel's cache unless cached.
 
-    slots; pages; cached"""
+    slots; pages; cached; after: the log of who makes the file, which has something in it when it is made"""
+
+    def run(self):
+        while not (os.path.exists(self.spec["after"]) and os.path.getsize(self.spec["after"])):
+            if self.stopping.wait(0.01):
+                return
+        super().run()
 
     def session(self):
         size = self.spec["pages"] * PAGE
