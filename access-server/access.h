@@ -27,7 +27,7 @@ struct access {
 	struct server server;       /* first: server_uv.h */
 	struct volume *volume;
 	struct fs *fs;
-	uint64_t map_connected;     /* version of the map whose servers we connect to */
+	unsigned maps_connected;    /* vol_maps() when we connected to their servers */
 	nsec_t fenced_since;        /* 0: not fenced */
 
 	enum stop_phase phase;

@@ -100,9 +100,7 @@ void access_recv(struct server *s, const struct msg *m)
 
 static bool is_core(const struct access *a, server_id_t id)
 {
-	const struct map *map = a->volume ? vol_map(a->volume) : NULL;
-
-	return map && map_find_server(map, id);
+	return a->volume && vol_knows_server(a->volume, id);
 }
 
 void access_peer_up(struct server *s, server_id_t peer)
@@ -121,16 +119,33 @@ void access_peer_down(struct server *s, server_id_t peer)
 		vol_peer_down(a->volume, peer);
 }
 
-/* Servers of older maps stay connected: files may still be placed by them. */
-static void connect_map(struct access *a)
+static bool known_later(const struct access *a, const struct map *map, server_id_t id)
 {
-	const struct map *map = vol_map(a->volume);
+	while ((map = vol_map_next(a->volume, map)))
+		if (map_find_server(map, id))
+			return true;
+	return false;
+}
 
-	if (!map || map->version == a->map_connected)
+/* Files may still be placed by older maps. Of a server in several the newest address counts. */
+static void connect_maps(struct access *a)
+{
+	const struct map *map = NULL;
+
+	if (vol_maps(a->volume) == a->maps_connected)
 		return;
-	a->map_connected = map->version;
-	for (unsigned i = 0; i < map->servers; i++)
-		net_connect(a->server.net, map->server[i].id, map->server[i].addr);
+	a->maps_connected = vol_maps(a->volume);
+	while ((map = vol_map_next(a->volume, map)))
+		for (unsigned i = 0; i < map->servers; i++)
+			if (!known_later(a, map, map->server[i].id))
+				net_connect(a->server.net, map->server[i].id, map->server[i].addr);
+}
+
+#define FOLLOW_WRITER_DEFAULT (120 * NSEC_SEC)
+
+static nsec_t follow_writer(nsec_t given)
+{
+	return given == NSEC_NEVER ? 0 : given == 0 ? FOLLOW_WRITER_DEFAULT : given;
 }
 
 static void start_volume(struct access *a)
@@ -141,6 +156,7 @@ static void start_volume(struct access *a)
 		.block_shift = a->server.config.block_shift,
 		.buffer_bytes = a->server.config.buffer,
 		.stale_after = a->server.config.stale_after,
+		.follow_writer = follow_writer(a->server.config.follow_writer),
 	};
 
 	a->volume = vol_new(&a->server.env, a->server.session, &config, &volume_ops, a);
@@ -178,7 +194,7 @@ nsec_t access_tick(struct server *s, nsec_t now)
 		due = MIN(due, a->fs ? fs_watch(a->fs, now) : NSEC_NEVER);
 		due = MIN(due, vol_tick(a->volume, now));
 		due = MIN(due, memory_watch(now));
-		connect_map(a);
+		connect_maps(a);
 	}
 	access_stop_step(a, now);
 	return a->phase == STOP_NOT ? due : MIN(due, now + STOP_LOOK);

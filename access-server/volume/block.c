@@ -25,6 +25,19 @@ bool file_place(struct file *f, uint64_t no, server_id_t out[REPLICAS])
 	return f->map && map_place(f->map, f->site, f->ino, no, out) == 0;
 }
 
+uint64_t file_placement(const struct file *f, server_id_t s)
+{
+	const struct map_server *server = f->map ? map_find_server(f->map, s) : NULL;
+	uint64_t id;
+
+	if (fill_placement(f, s, &id))
+		return id;
+	for (unsigned i = 0; server && i < REPLICAS; i++)
+		if (f->site[i] == server->site)
+			return placement_id(f->attr.map, f->moved[i]);
+	return placement_id(f->attr.map, 0);
+}
+
 struct block *block_find(struct file *f, uint64_t no)
 {
 	struct block *b;
@@ -300,7 +313,7 @@ static void learn_next(struct learn *l)
 	l->asking = order[i];
 	m.dst = server[l->asking];
 	m.list.file = f->ino;
-	m.list.map = f->attr.map;
+	m.list.map = file_placement(f, m.dst);
 	m.list.epoch = f->epoch;
 	m.list.first = l->no;
 	m.list.last = l->no == BLOCK_ATTR ? BLOCK_ATTR : MIN(l->no + LEARN_AHEAD - 1, BLOCK_ATTR - 1);

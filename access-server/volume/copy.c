@@ -136,7 +136,7 @@ void copy_install(struct copy *c)
 
 	n = gather_pages(c, set, zero, lost, sums);
 	m.install.file = f->ino;
-	m.install.map = f->attr.map;
+	m.install.map = file_placement(f, m.dst);
 	m.install.epoch = f->epoch;
 	m.install.block = c->no;
 	m.install.block_shift = f->attr.block_shift;
@@ -166,7 +166,7 @@ void copy_read(struct copy *c, unsigned replica, unsigned flags, uint32_t first,
 	struct msg m = {.type = MSG_TYPE_read, .dst = c->server[replica]};
 
 	m.read.file = f->ino;
-	m.read.map = f->attr.map;
+	m.read.map = file_placement(f, m.dst);
 	m.read.epoch = f->epoch;
 	m.read.block = c->no;
 	m.read.block_shift = f->attr.block_shift;
@@ -386,6 +386,8 @@ void copy_start(struct copy *c)
 	c->timer.fire = on_copy_timer;
 	timer_set(f->v, &c->timer, f->v->now + GIVE_UP);
 	CHECK(file_place(f, c->no, c->server));
+	if (c->into)
+		c->server[c->to] = c->into;
 	if (f->lease == LEASE_EXCLUSIVE) {
 		block_get(f, c->no)->retain++;
 		c->retains = true;

@@ -28,6 +28,7 @@ struct copy {
 	uint64_t no;
 	unsigned from, to;             /* replica numbers */
 	server_id_t server[REPLICAS];
+	server_id_t into;              /* the target, if it is not where replica `to` lies now; 0: it is */
 	uint64_t closed;               /* stamped on the target; 0: what the source has */
 	bool whole;                    /* every page, not only those whose sums differ */
 	uint8_t spare;                 /* bits: replicas to ask for pages that are bad at the source */

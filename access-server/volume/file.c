@@ -52,6 +52,7 @@ void file_destroy(struct file *f)
 	learns_cancel(f);
 	recovery_abort(f);
 	repair_stop(f);
+	fill_stop(f);
 	lease_fini(f);
 	writer_drop(f);
 	blocks_drop(f);
@@ -142,6 +143,9 @@ void file_set_placement(struct file *f)
 	f->site[0] = f->attr.site0;
 	f->site[1] = f->attr.site1;
 	f->site[2] = f->attr.site2;
+	f->moved[0] = f->attr.moved0;
+	f->moved[1] = f->attr.moved1;
+	f->moved[2] = f->attr.moved2;
 	if (file_regular(f))
 		file_set_map(f, maps_get(f->v, f->attr.map));
 }
@@ -159,6 +163,42 @@ static bool same_kind(const struct file *f, const struct msg_r_inode *r)
 	return false;
 }
 
+/* It is by an earlier placement than the one known. */
+static bool placed_before(const struct msg_r_inode *r, const struct msg_r_inode *known)
+{
+	uint32_t moves = MAX(r->moved0, MAX(r->moved1, r->moved2));
+
+	return moves < MAX(known->moved0, MAX(known->moved1, known->moved2)) || r->map < known->map;
+}
+
+/* Where the replicas are is what the lease says, as long as there is one or something runs that began under
+ * one; and answers overtake each other: the fewer moves one knows of, the older it is (trap A4). */
+static bool placement_stays(const struct file *f, const struct msg_r_inode *r)
+{
+	if (!f->have_attr)
+		return false;
+	return f->lease != LEASE_NONE || (f->phase != PHASE_IDLE && f->phase != PHASE_ASK) || f->reads ||
+	       f->scans || f->scan_ops || placed_before(r, &f->attr);
+}
+
+static void take_attr(struct file *f, const struct msg_r_inode *r)
+{
+	struct msg_r_inode old = f->attr;
+	bool stays = placement_stays(f, r);
+
+	f->attr = *r;
+	if (stays) {
+		f->attr.map = old.map;
+		f->attr.site0 = old.site0;
+		f->attr.site1 = old.site1;
+		f->attr.site2 = old.site2;
+		f->attr.moved0 = old.moved0;
+		f->attr.moved1 = old.moved1;
+		f->attr.moved2 = old.moved2;
+	}
+	f->have_attr = true;
+}
+
 /* `change`: the answer to a change of our own, which no lease of ours keeps away. */
 static struct file *take(struct volume *v, const struct msg_r_inode *r, bool late, bool change)
 {
@@ -171,8 +211,7 @@ static struct file *take(struct volume *v, const struct msg_r_inode *r, bool lat
 		return f;
 	if (!same_kind(f, r))
 		return f;
-	f->attr = *r;
-	f->have_attr = true;
+	take_attr(f, r);
 	if (change)
 		privs_known(f);
 	else

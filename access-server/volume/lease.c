@@ -92,8 +92,21 @@ struct file *lease_call_end(struct session_call *c, uint64_t *seq)
 
 /* --- asking --- */
 
+/* What began under an earlier lease begins again, with the servers of now. */
+static void placement_new(struct file *f, const struct msg_r_lease *r)
+{
+	if (r->site0 == f->site[0] && r->site1 == f->site[1] && r->site2 == f->site[2] &&
+	    r->moved0 == f->moved[0] && r->moved1 == f->moved[1] && r->moved2 == f->moved[2])
+		return;
+	reads_abort(f);
+	scans_abort(f);
+	learns_cancel(f);
+	f->behinds = 0;
+}
+
 static void take_attr(struct file *f, const struct msg_r_lease *r)
 {
+	placement_new(f, r);
 #define X(kind, name) f->attr.name = r->name;
 	INODE_FIELDS(X)
 #undef X
@@ -218,7 +231,8 @@ void lease_granted(struct file *f, enum lease_mode mode, bool fresh)
 	if (mode != LEASE_EXCLUSIVE)
 		return;
 	file_touch(f);
-	if (!stale_empty(&f->stale) || f->stale_told || f->behinds || repair_was_told(f))
+	if (!stale_empty(&f->stale) || f->stale_told || f->behinds || repair_was_told(f) ||
+	    f->to_move.wanted || f->repair_only) /* also if others were faster: it is to go back */
 		repair_soon(f);
 }
 
@@ -266,6 +280,7 @@ void lease_none(struct file *f)
 	f->lease = LEASE_NONE;
 	recovery_abort(f);
 	repair_stop(f);
+	fill_stop(f);
 	learns_cancel(f);
 	scans_abort(f);
 	reads_abort(f);
@@ -280,7 +295,7 @@ void lease_none(struct file *f)
 	f->trim_from = UINT64_MAX;
 	f->trim_n = f->gate = 0;
 	f->recalled = f->give_back = f->repair_only = f->recovery_waits = false;
-	f->unclean = f->unserved = false;
+	f->unclean = f->unserved = f->to_move.wanted = false;
 	f->asks_n = 0;
 	f->n = f->flush_asked = 0;
 	timer_stop(v, &f->lease_timer);

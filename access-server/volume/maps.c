@@ -27,6 +27,7 @@ static void give_to_files(struct vol_map_entry *e)
 	HASH_ITER(hh, e->v->files, f, next)
 		if (!f->map && f->have_attr && f->attr.map == e->version) {
 			file_set_map(f, e->map);
+			repair_kick(f, 0); /* it may be held for nothing else */
 			file_run(f);
 		}
 }
@@ -43,6 +44,7 @@ static bool take_map(struct vol_map_entry *e, const struct msg *m)
 		return false;
 	}
 	e->map = map;
+	e->v->maps_taken++;
 	return true;
 }
 
@@ -127,4 +129,31 @@ void maps_free(struct volume *v)
 		map_free(e->map);
 		mem_free(e);
 	}
+}
+
+unsigned vol_maps(const struct volume *v)
+{
+	return v->maps_taken;
+}
+
+const struct map *vol_map_next(const struct volume *v, const struct map *after)
+{
+	struct vol_map_entry *e, *next;
+	const struct map *found = NULL;
+
+	HASH_ITER(hh, v->maps, e, next)
+		if (e->map && (!after || e->version > after->version) &&
+		    (!found || e->version < found->version))
+			found = e->map;
+	return found;
+}
+
+bool vol_knows_server(const struct volume *v, server_id_t core)
+{
+	struct vol_map_entry *e, *next;
+
+	HASH_ITER(hh, v->maps, e, next)
+		if (e->map && map_find_server(e->map, core))
+			return true;
+	return false;
 }

@@ -108,6 +108,7 @@ uint8_t block_stale(struct file *f, const struct block *b);
 uint8_t stale_mask(struct file *f, uint64_t no, const server_id_t server[REPLICAS]);
 void file_set_map(struct file *f, struct map *map); /* of its version; NULL: not here yet */
 bool file_place(struct file *f, uint64_t no, server_id_t out[REPLICAS]);
+uint64_t file_placement(const struct file *f, server_id_t s); /* placement_id() of its replica there */
 /* Replicas of a block by nearness, stale ones left out. Returns how many. */
 unsigned replicas_by_nearness(struct file *f, uint64_t no, unsigned order[REPLICAS],
                               server_id_t server[REPLICAS]);
@@ -343,3 +344,22 @@ void attr_answered(struct volume *v, uint64_t ino);
 bool attr_awaited(const struct file *f, nsec_t since);
 bool attr_valid_in_kernel(const struct file *f, nsec_t slack); /* it may believe what it was told */
 void repair_poll_next(struct volume *v);
+/* Takes the file under a lease for repair alone; NULL: it is in use here. */
+struct file *repair_take(struct volume *v, uint64_t ino);
+void follow_start(struct volume *v); /* move.c */
+void move_poll(struct volume *v); /* asks for a file to move, and moves it */
+void move_stop(struct volume *v);
+/* The file is held, and nothing of it lags: goes on with the move that is wanted. False: there is none. */
+bool move_go(struct file *f);
+/* fill.c: the replica that is to move is made whole where it goes. */
+enum fill_state { FILL_RUNS, FILL_READY, FILL_FAILED };
+enum fill_state fill_run(struct file *f); /* goes on; repair_kick() when it is to be called again */
+bool fill_ready(const struct file *f);
+void fill_pause(struct file *f);          /* ends it, unless it is ready: writes are still noted then */
+void fill_stop(struct file *f);
+void fill_note_write(struct file *f, uint64_t no);
+/* The release is the move, and f->stale what the new replica lacks. False: nothing is to be moved. */
+bool fill_release(struct file *f, struct msg_op_release *m);
+/* placement_id() of the replica that is to come, if `s` is one of its servers. */
+bool fill_placement(const struct file *f, server_id_t s, uint64_t *id);
+void repair_succeeded(struct file *f); /* something was copied: it is not without hope */

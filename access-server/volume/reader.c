@@ -314,7 +314,7 @@ static void ask(struct read_piece *p, unsigned i)
 
 	p->tried |= 1u << i;
 	m.read.file = f->ino;
-	m.read.map = f->attr.map;
+	m.read.map = file_placement(f, m.dst);
 	m.read.epoch = f->epoch;
 	m.read.block = p->no;
 	m.read.block_shift = f->attr.block_shift;

@@ -209,7 +209,7 @@ static void release_send(struct file *f)
 	/* Clearing bits within runs makes more of them. What cannot be told the next holder finds out. */
 	if (!f->unclean && !stale_coarsen(&f->stale, STALE_RUNS_MAX))
 		f->unclean = true;
-	if (f->unclean)
+	if (fill_release(f, &m.op_release) || f->unclean)
 		f->recall_to = LEASE_NONE;
 	f->phase = PHASE_RELEASE;
 	f->release_to = f->recall_to;

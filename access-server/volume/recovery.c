@@ -223,7 +223,7 @@ static void list_next(struct rec_server *s, uint64_t from)
 
 	s->state = REC_LISTING;
 	m.list.file = f->ino;
-	m.list.map = f->attr.map;
+	m.list.map = file_placement(f, m.dst);
 	m.list.epoch = f->epoch;
 	m.list.first = from;
 	m.list.last = BLOCK_ATTR;
@@ -265,7 +265,7 @@ static void seal_send(struct rec_server *s)
 	struct msg m = {.type = MSG_TYPE_seal, .dst = s->id};
 
 	m.seal.file = f->ino;
-	m.seal.map = f->attr.map;
+	m.seal.map = file_placement(f, m.dst);
 	m.seal.epoch = f->epoch;
 	s->rpc = rpc_start(f->v, &m, on_seal, s, 0);
 }
@@ -437,7 +437,7 @@ static void attr_ask(struct recovery *r)
 	r->attr_tried |= 1u << i;
 	m.dst = rb->server[i];
 	m.read.file = f->ino;
-	m.read.map = f->attr.map;
+	m.read.map = file_placement(f, m.dst);
 	m.read.epoch = f->epoch;
 	m.read.block = BLOCK_ATTR;
 	m.read.block_shift = f->attr.block_shift;
@@ -563,7 +563,7 @@ static void close_send(struct recovery *r, struct rec_server *s)
 	n += waiting_blocks(r, s->id, &bytes, n);
 	qsort(bytes, n, 8, by_number);
 	m.close.file = f->ino;
-	m.close.map = f->attr.map;
+	m.close.map = file_placement(f, m.dst);
 	m.close.epoch = f->epoch;
 	m.close.exceptions = (struct span){bytes, n * 8};
 	s->rpc = rpc_start(f->v, &m, on_closed, s, 0);

@@ -10,24 +10,19 @@
  *
  * Only the holder of the exclusive lease does this, in its epoch, and stops when it is recalled. */
 #include "access-server/volume/copy.h"
+#include "access-server/volume/listing.h"
 
 #define COPIES_FILE 4
 #define COPIES_VOLUME 8
 #define RETRY (300 * NSEC_MSEC)
 #define LOOK_AGAIN NSEC_SEC
 #define SETTLE_SILENT (300 * NSEC_MSEC)
-#define LIST_MAX 4096
 #define TURN_EPOCHS 16 /* each so many grants repair has half a second before a recall is obeyed */
 #define TURN (500 * NSEC_MSEC)
 /* Background repair without a copy that succeeds goes on to the next file: after so many failures, or so
  * long. What fails may fail for ever: a disk is full, the file is gone. */
 #define FAILURES_MAX 16
 #define SUCCESS_AFTER (20 * NSEC_SEC)
-
-struct listed {
-	uint64_t no;
-	struct version version;
-};
 
 struct repair {
 	struct file *f;
@@ -41,8 +36,7 @@ struct repair {
 	/* proving one server: */
 	server_id_t server;      /* 0: none */
 	uint64_t n_before;       /* file.n when it was listed: younger blocks are stale there */
-	struct listed *list;
-	unsigned listed, capacity;
+	struct listing listing;
 	struct scan *scan;
 	struct rpc *rpc;
 	uint64_t *except;
@@ -77,11 +71,10 @@ static void prove_end(struct repair *r)
 	if (r->scan)
 		scan_free(r->scan);
 	r->scan = NULL;
-	mem_free(r->list);
-	r->list = NULL;
+	listing_end(&r->listing);
 	mem_free(r->except);
 	r->except = NULL;
-	r->listed = r->capacity = r->excepts = 0;
+	r->excepts = 0;
 	r->server = 0;
 }
 
@@ -119,6 +112,7 @@ void repair_stop(struct file *f)
 	struct repair *r = f->repair;
 
 	timer_stop(f->v, &f->repair_timer);
+	fill_pause(f);
 	if (!r)
 		return;
 	f->repair = NULL;
@@ -131,6 +125,14 @@ void repair_stop(struct file *f)
 		copy_free(c);
 	}
 	mem_free(r);
+}
+
+void repair_succeeded(struct file *f)
+{
+	if (!f->repair)
+		return;
+	f->repair->failures = 0;
+	f->repair->success_at = f->v->now;
 }
 
 /* --- stale blocks --- */
@@ -149,8 +151,7 @@ static void copied(struct copy *c)
 		return;
 	stale_clear(&f->stale, c->no, c->no, c->to);
 	f->v->stats.repairs++;
-	f->repair->failures = 0;
-	f->repair->success_at = f->v->now;
+	repair_succeeded(f);
 	if (f->repair->filled == c->server[c->to] && f->repair->fill > 0)
 		f->repair->fill--;
 	if (!b)
@@ -309,23 +310,6 @@ out_again:
 	return true;
 }
 
-static bool listed_same(const struct repair *r, uint64_t no, struct version version)
-{
-	unsigned low = 0, high = r->listed;
-
-	while (low < high) {
-		unsigned mid = low + (high - low) / 2;
-
-		if (r->list[mid].no < no)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low < r->listed && r->list[low].no == no)
-		return version_eq(r->list[low].version, version);
-	return version_eq(version, VERSION_NONE);
-}
-
 /* False: another replica of the block is stale too; that one comes first. */
 static bool except(struct repair *r, uint64_t no)
 {
@@ -354,7 +338,7 @@ static void prove_close(struct repair *r)
 	for (unsigned i = 0; i < r->excepts; i++)
 		put_u64le(bytes + 8 * i, r->except[i]);
 	m.close.file = f->ino;
-	m.close.map = f->attr.map;
+	m.close.map = file_placement(f, m.dst);
 	m.close.epoch = f->epoch;
 	m.close.complete = 1;
 	m.close.exceptions = (struct span){bytes, r->excepts * 8};
@@ -366,21 +350,22 @@ static void prove_close(struct repair *r)
 static void prove_compare(struct repair *r)
 {
 	struct scan *s = r->scan;
+	const struct listing *l = &r->listing;
 	unsigned i = 0, j = 0, max = r->f->v->config.exceptions_max;
 	bool ok = true;
 
-	while (ok && r->excepts <= max && (i < s->n || j < r->listed)) {
+	while (ok && r->excepts <= max && (i < s->n || j < l->n)) {
 		uint64_t no = i < s->n ? s->entry[i].no : UINT64_MAX;
 
-		if (j < r->listed && (i == s->n || r->list[j].no < no)) {
+		if (j < l->n && (i == s->n || l->list[j].no < no)) {
 			/* Known to it alone. */
-			ok = version_eq(r->list[j].version, VERSION_NONE) || except(r, r->list[j].no);
+			ok = version_eq(l->list[j].version, VERSION_NONE) || except(r, l->list[j].no);
 			j++;
 			continue;
 		}
-		if (!listed_same(r, no, s->entry[i].version))
+		if (!version_eq(listing_version(l, no), s->entry[i].version))
 			ok = except(r, no);
-		j += j < r->listed && r->list[j].no == no;
+		j += j < l->n && l->list[j].no == no;
 		i++;
 	}
 	if (ok && r->excepts <= max) {
@@ -400,55 +385,13 @@ static void on_prove_scan(struct scan *s)
 	prove_compare(s->ctx);
 }
 
-static void list_next(struct repair *r, uint64_t from);
-
-static bool on_prove_list(struct rpc *rpc, const struct msg *m)
+static void on_prove_listed(struct listing *l)
 {
-	struct repair *r = rpc->ctx;
-	struct file *f = r->f;
-	const struct msg_list_reply *l = &m->list_reply;
+	struct repair *r = l->ctx;
 
-	if (m->type != MSG_TYPE_list_reply || l->file != f->ino ||
-	    (l->status != STATUS_OK && l->status != STATUS_UNKNOWN))
-		return false;
-	if (l->seal > f->epoch) {
-		lease_sealed(f, l->seal);
-		return true;
-	}
-	r->rpc = NULL;
-	rpc_cancel(rpc);
-	/* Also of one that does not hold the file completely: what it has of a version is that version. */
-	for (uint32_t at = 0; at + LIST_ENTRY_BYTES <= l->entries.len; at += LIST_ENTRY_BYTES) {
-		const uint8_t *e = l->entries.p + at;
-
-		if (r->listed == r->capacity) {
-			r->capacity = r->capacity ? 2 * r->capacity : 64;
-			r->list = mem_resize(r->list, r->capacity, sizeof(*r->list));
-		}
-		r->list[r->listed++] = (struct listed){get_u64le(e), {get_u64le(e + 8), get_u64le(e + 16)}};
-	}
-	if (l->more) {
-		list_next(r, l->next);
-		return true;
-	}
-	r->scan = scan_start(f, 0, BLOCK_ATTR, on_prove_scan, r);
+	r->scan = scan_start(r->f, 0, BLOCK_ATTR, on_prove_scan, r);
 	if (r->scan->finished)
 		prove_compare(r);
-	return true;
-}
-
-static void list_next(struct repair *r, uint64_t from)
-{
-	struct file *f = r->f;
-	struct msg m = {.type = MSG_TYPE_list, .dst = r->server};
-
-	m.list.file = f->ino;
-	m.list.map = f->attr.map;
-	m.list.epoch = f->epoch;
-	m.list.first = from;
-	m.list.last = BLOCK_ATTR;
-	m.list.max = LIST_MAX;
-	r->rpc = rpc_start(f->v, &m, on_prove_list, r, 0);
 }
 
 static bool on_prove_seal(struct rpc *rpc, const struct msg *m)
@@ -474,7 +417,7 @@ static bool on_prove_seal(struct rpc *rpc, const struct msg *m)
 		return true;
 	}
 	r->n_before = f->n;
-	list_next(r, 0);
+	listing_start(&r->listing, f, r->server, on_prove_listed, r);
 	return true;
 }
 
@@ -491,7 +434,7 @@ static void prove_some(struct repair *r)
 		return;
 	m.dst = r->server;
 	m.seal.file = f->ino;
-	m.seal.map = f->attr.map;
+	m.seal.map = file_placement(f, m.dst);
 	m.seal.epoch = f->epoch;
 	r->rpc = rpc_start(f->v, &m, on_prove_seal, r, 0);
 }
@@ -605,6 +548,8 @@ static void repair_run(struct file *f)
 		repair_kick(f, LOOK_AGAIN);
 		if (!f->repair_only)
 			return;
+	} else if (move_go(f)) {
+		return;
 	} else {
 		repair_stop(f);
 		if (!f->repair_only)

@@ -11,6 +11,20 @@ static void take(struct volume *v, struct file *f)
 	lease_ask(f, LEASE_EXCLUSIVE);
 }
 
+struct file *repair_take(struct volume *v, uint64_t ino)
+{
+	struct file *f = file_find(v, ino);
+
+	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting))
+		return NULL;
+	if (!f) {
+		f = file_get(v, ino);
+		f->forgotten = true;
+	}
+	take(v, f);
+	return f;
+}
+
 static void poll_soon(struct volume *v)
 {
 	if (v->repair_cursor && !VOL_BUG(v, VOLUME_BUG_REPAIR_RESTS))
@@ -20,47 +34,32 @@ static void poll_soon(struct volume *v)
 static void on_repair_inode(struct session_call *c, const struct msg *m)
 {
 	struct volume *v = container_of(c, struct volume, repair_call);
-	struct file *f;
 
 	vol_enter(v);
 	v->repair_asking = false;
 	timer_set(v, &v->repair_poll, v->now + v->config.repair_every);
 	if (!m || m->type != MSG_TYPE_r_inode || m->r_inode.status != STATUS_OK) {
 		v->repair_cursor = 0;
+		move_poll(v); /* nothing lags that could be repaired here */
 		return;
 	}
 	v->repair_cursor = m->r_inode.ino;
-	f = file_find(v, m->r_inode.ino);
-	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting)) {
-		poll_soon(v);
-		return; /* in use here: its holder repairs it */
-	}
-	if (!f) {
-		f = file_get(v, m->r_inode.ino);
-		f->forgotten = true;
-	}
-	take(v, f);
+	if (!repair_take(v, m->r_inode.ino))
+		poll_soon(v); /* its holder repairs it */
 }
 
 /* A file that core servers told of bad pages in. */
 static bool take_told(struct volume *v)
 {
-	struct file *f;
 	uint64_t ino;
 
 	if (v->bad_tolds == 0)
 		return false;
 	ino = v->bad_told[0].ino;
-	f = file_find(v, ino);
-	if (f && (f->phase != PHASE_IDLE || f->lease == LEASE_EXCLUSIVE || f->waiting)) {
-		repair_forget_told(v, ino); /* in use; what stays bad is told again */
+	if (!repair_take(v, ino)) {
+		repair_forget_told(v, ino); /* what stays bad is told again */
 		return false;
 	}
-	if (!f) {
-		f = file_get(v, ino);
-		f->forgotten = true;
-	}
-	take(v, f);
 	return true;
 }
 

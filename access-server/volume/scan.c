@@ -190,7 +190,7 @@ static void server_ask(struct scan_server *ss)
 	struct msg m = {.type = MSG_TYPE_list, .dst = ss->id};
 
 	m.list.file = f->ino;
-	m.list.map = f->attr.map;
+	m.list.map = file_placement(f, m.dst);
 	m.list.epoch = f->epoch;
 	m.list.first = ss->from;
 	m.list.last = ss->s->last;

@@ -120,7 +120,7 @@ static void ask(struct scan_op *op, uint64_t no)
 	op->tried |= 1u << order[k];
 	m.dst = server[order[k]];
 	m.read.file = f->ino;
-	m.read.map = f->attr.map;
+	m.read.map = file_placement(f, m.dst);
 	m.read.epoch = f->epoch;
 	m.read.block = no;
 	m.read.block_shift = f->attr.block_shift;

@@ -116,6 +116,7 @@ struct volume *vol_new(struct env *env, struct session *session, const struct vo
 	v->pressure.fire = on_pressure;
 	v->push.fire = on_push;
 	repair_poll_start(v);
+	follow_start(v);
 	return v;
 }
 
@@ -123,6 +124,7 @@ void vol_free(struct volume *v)
 {
 	struct file *f, *next;
 
+	move_stop(v);
 	if (v->repair_asking)
 		session_cancel(v->session, &v->repair_call);
 	v->in_room = true; /* room that goes with a file is for nobody any more */

@@ -57,6 +57,7 @@ struct volume_config {
 	uint64_t journal_slack_bytes;    /* space asked for in advance from each core server */
 	nsec_t stale_after;              /* a replica silent for so long is marked; default 1 s */
 	nsec_t repair_every;             /* background repair looks for work; default 2 s */
+	nsec_t follow_writer;            /* a file written here for so long gets its home here; 0: never */
 	unsigned exceptions_max;         /* of one CLOSE; default 65536, what core servers take */
 	unsigned bugs;
 };
@@ -175,13 +176,24 @@ nsec_t vol_tick(struct volume *v, nsec_t now);
 /* session_ops of the access server: the session module calls these with the volume as ctx. */
 extern const struct session_ops vol_session_ops;
 
-/* The newest map the volume works with; the adapter connects to its core servers. NULL: none yet. */
+/* Has the file's replica in site `from` go to site `to`, or to the servers that `map` has in its own site
+ * (to = from), placed by `map` (0: by the one it is placed by); from = to = 0: only the map changes. It is
+ * taken for that if it is not held here. What becomes of it the catalog tells. False: not now. */
+bool vol_move(struct volume *v, uint64_t ino, uint16_t from, uint16_t to, uint64_t map);
+
+/* The newest map the volume works with; NULL: none yet. */
 const struct map *vol_map(const struct volume *v);
+/* Files may be placed by older ones: the adapter connects to the core servers of all maps that there are
+ * here. The count rises with each that comes. after = NULL: the first one; NULL: no more. */
+unsigned vol_maps(const struct volume *v);
+const struct map *vol_map_next(const struct volume *v, const struct map *after);
+bool vol_knows_server(const struct volume *v, server_id_t core);
 
 struct vol_stats {
 	uint64_t files, buffered_bytes, stale_blocks, repairs, recoveries, hedged, lost_handles;
 	uint64_t lost_pages; /* found unreadable on every replica */
 	uint64_t writes, reads, flushes;
+	uint64_t moves; /* asked for here, and made */
 };
 /* Releases every exclusive lease, as if all were recalled; for a server that is about to end. */
 void vol_give_back(struct volume *v);

@@ -11,6 +11,7 @@
  * recovery.c    after a holder that died                 repair.c   stale replicas; copy*.c: one block
  * space.c       grants                                   peers.c    core servers and requests to them
  * maps.c        cluster maps                             timer.c    the timer heap
+ * move.c        replicas that go elsewhere; fill.c: made whole there before
  * names*.c      the namespace, attribute leases          locks.c    locks
  *
  * Rules for all of them: nothing calls vol_req.done directly, but vol_complete(), which delivers
@@ -197,6 +198,7 @@ struct file {
 
 	/* Blocks and their records. */
 	uint16_t site[REPLICAS];
+	uint32_t moved[REPLICAS];   /* which move brought the replica there; 0: none */
 	struct map *map;            /* owned by maps.c; NULL: not fetched yet */
 	struct block *blocks;       /* hash by number */
 	bool all_known;             /* blocks not in the table have never been written */
@@ -223,6 +225,12 @@ struct file {
 	bool attr_wait_all;         /* no attribute record can be read: recovery needs all who may have it */
 	bool recover_whole;         /* too many blocks would wait: none is served without the others */
 	struct repair *repair;
+	struct {
+		bool wanted;
+		uint16_t from, to;  /* as in op_move */
+		uint64_t map;
+	} to_move;                  /* move.c: once nothing lags */
+	struct fill *fill;          /* fill.c */
 	struct vol_timer repair_timer;
 	int error;                  /* sticky: data was dropped while nobody had the file open */
 	uint64_t losses;            /* how often what was acknowledged could have been dropped */
@@ -341,6 +349,7 @@ struct volume {
 	struct rpc *rpcs;
 	uint64_t next_id;
 	struct vol_map_entry *maps;
+	unsigned maps_taken;
 	struct map *newest;
 	uint64_t newest_wanted;
 	struct vol_timer repair_poll;
@@ -354,6 +363,10 @@ struct volume {
 		uint32_t page;
 	} bad_told[BAD_TOLD_MAX];
 	unsigned bad_tolds;
+	struct session_call move_call;
+	bool move_asking;
+	uint64_t moving;
+	struct vol_timer follow;
 	unsigned copies;            /* block copies under way */
 	struct repair *copy_queue;  /* files with blocks to copy, when there are as many as may be */
 };

@@ -109,6 +109,7 @@ void writer_add(struct file *f, struct block *b, enum write_op op, uint32_t off,
 	r->gate = gate;
 	r->before = b->version;
 	r->version = b->version = (struct version){f->epoch, r->n};
+	fill_note_write(f, b->no);
 	r->op = (uint8_t)op;
 	r->off = off;
 	r->len = len;
@@ -138,7 +139,7 @@ static int record_send(struct block *b, unsigned i, struct record *r)
 	int rc;
 
 	m.write.file = f->ino;
-	m.write.map = f->attr.map;
+	m.write.map = file_placement(f, m.dst);
 	m.write.epoch = f->epoch;
 	m.write.block = b->no;
 	m.write.block_shift = f->attr.block_shift;

@@ -44,6 +44,7 @@ static int check_keys(struct parser *p)
 		{"capacity", SERVER_CORE}, {"journal", SERVER_CORE}, {"cache", SERVER_CORE},
 		{"mount", SERVER_ACCESS}, {"buffer", SERVER_ACCESS}, {"block", SERVER_ACCESS},
 		{"stale_after", SERVER_ACCESS}, {"on_fence", SERVER_ACCESS},
+		{"follow_writer", SERVER_ACCESS},
 		{"session", SERVER_HINT}, {"shared", SERVER_HINT}, {"election", SERVER_HINT},
 		{"follow", SERVER_HINT}, {"recover_after", SERVER_HINT},
 	};

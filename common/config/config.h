@@ -26,6 +26,7 @@
  *   buffer = 256MiB      access: write buffer, at most half of memory, which is the default
  *   block = 4MiB         access: block size of new files
  *   stale_after = 1s     access: a replica silent for so long is left behind
+ *   follow_writer = 2min  access: until the home of a file goes where it is written; or never
  *   on_fence = wait      access: wait, error, or wait:30s
  *   session = 5s         hint: T of the sessions
  *   shared = 800ms       hint: R of the shared leases
@@ -69,6 +70,7 @@ struct config {
 	uint64_t capacity, journal, cache, memory, buffer; /* bytes; 0: the default */
 	uint8_t block_shift;
 	nsec_t session, shared, election, follow, recover_after, stale_after; /* 0: the default */
+	nsec_t follow_writer;   /* 0: not given; NSEC_NEVER: never */
 	bool fence_error;       /* on_fence = error, or wait:TIME */
 	nsec_t fence_wait;      /* then: how long to wait before the error */
 };

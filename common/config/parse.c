@@ -168,11 +168,15 @@ static int server_amount(struct parser *p, const char *key, const char *value)
 		{"session", NULL, &c->session}, {"shared", NULL, &c->shared},
 		{"election", NULL, &c->election}, {"follow", NULL, &c->follow},
 		{"recover_after", NULL, &c->recover_after},
-		{"stale_after", NULL, &c->stale_after},
+		{"stale_after", NULL, &c->stale_after}, {"follow_writer", NULL, &c->follow_writer},
 	};
 
 	if (strcmp(key, "follow") == 0 && strcmp(value, "never") == 0) {
 		c->follow = NSEC_NEVER;
+		return 1;
+	}
+	if (strcmp(key, "follow_writer") == 0 && strcmp(value, "never") == 0) {
+		c->follow_writer = NSEC_NEVER;
 		return 1;
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++) {

@@ -375,7 +375,7 @@ bool session_recv(struct session *s, const struct msg *m)
 	} else if (m->type == MSG_TYPE_r_session) {
 		if (s->open_id && m->id == s->open_id)
 			recv_opened(s, &m->r_session);
-	} else if (m->type >= MSG_TYPE_r_status && m->type <= MSG_TYPE_r_statfs) {
+	} else if (m->type >= MSG_TYPE_r_status && m->type <= MSG_TYPE_r_move) {
 		calls_recv(s, m, &ended);
 		if (ended)
 			end_session(s);

@@ -63,6 +63,30 @@ MUST_CHECK int map_choose_sites(const struct map *m, file_id_t file, uint16_t ho
 MUST_CHECK int map_place(const struct map *m, const uint16_t sites[REPLICAS], file_id_t file,
                          uint64_t block, server_id_t out[REPLICAS]);
 
+/* The same core servers with the same shares in that site: blocks lie where they lay. */
+bool map_same_site(const struct map *a, const struct map *b, uint16_t site);
+/* The best site for another replica of the file but these; 0: none with core servers is left. */
+uint16_t map_best_site(const struct map *m, file_id_t file, const uint16_t *but, unsigned n);
+
+/* What places one replica of a file, as requests for it say: the map version, and which move brought the
+ * replica to where it is (0: none). Both only rise. A core server refuses a lower one, and what it holds by an
+ * earlier move is incomplete until a lease holder says otherwise. Map versions stay below 2^32. */
+static inline uint64_t placement_id(uint64_t map, uint32_t moved)
+{
+	return (uint64_t)moved << 32 | (uint32_t)map;
+}
+
+static inline uint32_t placement_moved(uint64_t id)
+{
+	return (uint32_t)(id >> 32);
+}
+
+/* `next` is what `id` became: by a later map, a later move, or both. */
+static inline bool placement_later(uint64_t id, uint64_t next)
+{
+	return next != id && (uint32_t)next >= (uint32_t)id && placement_moved(next) >= placement_moved(id);
+}
+
 /* True if replicas i and j suffice for promise P1: different sites, or different hosts where all
  * three replica sites are the same one. */
 bool map_pair_counts(const uint16_t sites[REPLICAS], unsigned i, unsigned j);

@@ -57,8 +57,7 @@ static unsigned site_servers(const struct map *m, uint16_t site)
 	return n;
 }
 
-/* Picks the best site that is not in out[0..n); 0 if none is left. */
-static uint16_t best_site(const struct map *m, file_id_t file, const uint16_t *out, unsigned n)
+uint16_t map_best_site(const struct map *m, file_id_t file, const uint16_t *but, unsigned n)
 {
 	uint64_t best_cost = UINT64_MAX;
 	uint16_t best = 0;
@@ -69,7 +68,7 @@ static uint16_t best_site(const struct map *m, file_id_t file, const uint16_t *o
 		bool taken = weight == 0;
 
 		for (unsigned j = 0; j < n; j++)
-			taken = taken || out[j] == site;
+			taken = taken || but[j] == site;
 		if (taken)
 			continue;
 		uint64_t c = cost((uint64_t)1 << 32 | site, weight, file, 0);
@@ -80,6 +79,23 @@ static uint16_t best_site(const struct map *m, file_id_t file, const uint16_t *o
 		}
 	}
 	return best;
+}
+
+bool map_same_site(const struct map *a, const struct map *b, uint16_t site)
+{
+	unsigned n = 0;
+
+	if (site_servers(a, site) != site_servers(b, site))
+		return false;
+	for (unsigned i = 0; i < a->servers; i++) {
+		const struct map_server *s = &a->server[i], *t;
+
+		if (s->site != site)
+			continue;
+		t = map_find_server(b, s->id);
+		n += t && t->site == site && t->weight == s->weight;
+	}
+	return n == site_servers(a, site);
 }
 
 /* Fewer than three sites have servers: repeats sites, as far as each has servers left. */
@@ -111,7 +127,7 @@ int map_choose_sites(const struct map *m, file_id_t file, uint16_t home, uint16_
 	if (home != 0 && site_weight(m, home) > 0)
 		out[n++] = home;
 	while (n < REPLICAS) {
-		uint16_t site = best_site(m, file, out, n);
+		uint16_t site = map_best_site(m, file, out, n);
 
 		if (site == 0)
 			break;

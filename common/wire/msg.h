@@ -16,7 +16,7 @@
 #include "common/base/iobuf.h"
 #include "common/base/types.h"
 
-#define WIRE_VERSION 8
+#define WIRE_VERSION 9
 #define WIRE_HEADER_BYTES 48
 #define WIRE_BODY_BYTES_MAX (4u << 20)
 #define WIRE_PAYLOAD_BYTES_MAX (1u << BLOCK_SHIFT_MAX)
@@ -64,11 +64,13 @@ enum status {
 
 /* Fields of an inode as the catalog knows it. pages: how many of its PAGE_BYTES are stored, the rest
  * being holes; as of the last release, like the size. Times are ns since 1970 (wall clock of the
- * access server that made the change: shown to users, never decides anything). */
+ * access server that made the change: shown to users, never decides anything). moved: the number of the
+ * file's move that brought the replica to its site, 0: it was made there. */
 #define INODE_FIELDS(X) \
 	X(u64, ino) X(u32, mode) X(u32, uid) X(u32, gid) X(u32, nlink) X(u64, rdev) X(u64, size) \
 	X(u64, pages) X(u64, atime) X(u64, mtime) X(u64, ctime) X(u64, epoch) X(u64, map) \
-	X(u16, site0) X(u16, site1) X(u16, site2) X(u8, block_shift) X(u8, state)
+	X(u16, site0) X(u16, site1) X(u16, site2) X(u32, moved0) X(u32, moved1) X(u32, moved2) \
+	X(u8, block_shift) X(u8, state)
 /* state: bits of enum inode_state */
 
 /* First fields of every request to the catalog, and of every reply from it. slot/seq give
@@ -132,11 +134,12 @@ enum status {
 	M(q_listxattr, 85, MSG_INO) /* -> r_bytes: names, each ended by NUL */ \
 	M(q_getlk, 86, MSG_LOCK) /* -> r_lock */ \
 	M(q_map, 87, MSG_MAP_GET) /* -> r_bytes: map.h encoding */ \
-	M(q_files, 88, MSG_INOS) /* collector: -> r_bytes, those of inos[] that exist no more */ \
+	M(q_files, 88, MSG_INOS) /* collector: Q_FILES_BYTES each -> r_bytes, those that may go */ \
 	M(q_repair, 89, MSG_INO) /* a file above ino that wants repair: -> r_inode, NOT_FOUND */ \
 	M(q_statfs, 90, MSG_OP) /* -> r_statfs */ \
 	M(q_stale, 91, MSG_INO) /* -> r_bytes: stale runs (stale.h) */ \
 	M(q_inodes, 92, MSG_INOS) /* -> r_bytes: per inode that may be cached u16 length, r_inode body */ \
+	M(q_move, 93, MSG_OP) /* what the asker should move next: -> r_move, NOT_FOUND */ \
 	/* --- catalog: changes (logged) --- */ \
 	M(op_session, 100, MSG_OP_SESSION) /* -> r_session */ \
 	M(op_session_end, 101, MSG_OP_SESSION_END) /* leader only */ \
@@ -151,9 +154,10 @@ enum status {
 	M(op_reclaim, 110, MSG_OP_RECLAIM) /* -> r_lease or LOST */ \
 	M(op_lock, 111, MSG_LOCK) /* -> r_status; type F_UNLCK unlocks */ \
 	M(op_orphan_gone, 112, MSG_INOS) /* leader only: nobody has them open */ \
-	M(op_map, 113, MSG_OP_MAP) /* a core server's registration changes the map */ \
+	M(op_drain, 113, MSG_OP_DRAIN) /* leader only: a core server leaves the map, or comes back */ \
 	M(op_shown, 114, MSG_OP_SHOWN) /* leader only: what core servers' heartbeats showed */ \
 	M(op_refused, 115, MSG_OP_REFUSED) /* leader only: in place of a change; no copy of it happens */ \
+	M(op_move, 116, MSG_OP_MOVE) /* -> r_status; another map or home, nothing is copied */ \
 	/* --- catalog: replies --- */ \
 	M(r_status, 130, MSG_R_STATUS) \
 	M(r_inode, 131, MSG_R_INODE) \
@@ -162,7 +166,8 @@ enum status {
 	M(r_session, 134, MSG_R_SESSION) \
 	M(r_lease, 135, MSG_R_LEASE) \
 	M(r_lock, 136, MSG_R_LOCK) \
-	M(r_statfs, 137, MSG_R_STATFS)
+	M(r_statfs, 137, MSG_R_STATFS) \
+	M(r_move, 138, MSG_R_MOVE)
 
 #define MSG_NONE(X)
 #define MSG_HELLO(X) X(u32, server) X(u8, kind) X(u64, cluster) X(u32, wire_version) X(u64, boot)
@@ -170,7 +175,9 @@ enum status {
 /* reason: enum hello_no_reason; cluster and wire_version: of who refuses. text: for people. */
 #define MSG_HELLO_NO(X) X(u8, reason) X(u64, cluster) X(u32, wire_version) X(span, text)
 
-/* A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
+/* `map` in requests for a file: placement_id() of the replica asked (map.h).
+ *
+ * A write of one block. op: enum write_op. DATA: [payload] of `len` bytes for [off, off+len);
  * sums: XXH3 (page_sum()) of each page that lies wholly inside, 8 bytes each, in order.
  * ZERO: no payload; pages wholly inside become holes. `prev` is the version the block must have.
  * `all` is the newest version of the file durable on all replicas, for pruning. `paid`: bytes of the
@@ -295,9 +302,12 @@ enum status {
 /* Gives an exclusive lease back (to: what is kept, shared or none), with the attributes as of now
  * and the stale runs (stale.h). clean = 0: exceptions are left, the next grant recovers. shown: how
  * far core servers acknowledged to the holder, as in op_shown. */
+/* map != 0: the replica in site `from` is in site `move_to` (or the same) from now on, placed by that map, and
+ * was made whole there but for the blocks that `stale` names. If that cannot be it goes nowhere. */
 #define MSG_OP_RELEASE(X) \
 	OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u8, to) X(u8, clean) X(u64, size) X(u64, pages) \
-	X(u64, atime) X(u64, mtime) X(u64, ctime) X(span, stale) X(span, shown)
+	X(u64, atime) X(u64, mtime) X(u64, ctime) X(span, stale) X(span, shown) \
+	X(u16, from) X(u16, move_to) X(u64, map)
 /* locks: those the old session held here, CATALOG_RECLAIM_LOCK_BYTES each (catalog.h): u64 owner,
  * u64 start, u64 end, u32 pid, u8 type, u8 flavour. epoch 0: no exclusive lease was held. */
 #define MSG_OP_RECLAIM(X) OP_FIELDS(X) X(u64, ino) X(u64, epoch) X(u64, old_session) X(span, locks)
@@ -305,10 +315,15 @@ enum status {
 #define MSG_LOCK(X) \
 	OP_FIELDS(X) X(u64, ino) X(u64, owner) X(u64, start) X(u64, end) X(u32, pid) X(u8, type) \
 	X(u8, flavour) X(u8, wait)
-#define MSG_OP_MAP(X) OP_FIELDS(X) X(u32, server) X(u64, map)
+/* drain = 1: the server leaves the map, and its replicas are to go elsewhere; 0: it comes back. */
+#define MSG_OP_DRAIN(X) OP_FIELDS(X) X(u32, server) X(u8, drain)
 /* shown: per core server u32 server, u64 boot, u64 start, u64 journal (as in heartbeats). */
 #define MSG_OP_SHOWN(X) OP_FIELDS(X) X(span, shown)
 #define MSG_OP_REFUSED(X) OP_FIELDS(X) X(u16, refusal) /* enum status, but OK */
+/* What needs no copying: the file is placed by `map` from now on (0: by the one it is placed by), by which
+ * every replica lies where it lies; from = to = 0. Or replica `from`, the home, and that in `to` change
+ * places. OK, or EXISTS: it is so. */
+#define MSG_OP_MOVE(X) OP_FIELDS(X) X(u64, ino) X(u16, from) X(u16, to) X(u64, map)
 
 #define MSG_R_STATUS(X) REPLY_FIELDS(X)
 /* meta = 1: the leader granted a shared metadata lease on the inode (and, for a lookup, on the
@@ -332,6 +347,8 @@ enum status {
 	REPLY_FIELDS(X) X(u8, granted) X(u8, recover) X(u64, grant) INODE_FIELDS(X) X(span, stale)
 #define MSG_R_LOCK(X) REPLY_FIELDS(X) X(u64, start) X(u64, end) X(u32, pid) X(u8, type)
 #define MSG_R_STATFS(X) REPLY_FIELDS(X) X(u64, total) X(u64, free) X(u64, files)
+/* As in op_release, or in op_move where from = 0. */
+#define MSG_R_MOVE(X) REPLY_FIELDS(X) X(u64, ino) X(u16, from) X(u16, to) X(u64, map)
 
 enum hello_no_reason {
 	HELLO_NO_OTHER = 0,   /* the text tells */
@@ -364,6 +381,10 @@ enum inode_state {
 
 #define OP_SHOWN_BYTES 28 /* of one server in op_shown and op_release */
 #define Q_INODES_MAX 1024 /* asked for at once */
+#define Q_FILES_BYTES 16 /* of the question, for each file: u64 id, u64 its seal at the asker */
+/* With a file id in an answer to q_files: it exists, whole, and has no replica on the asker; without,
+ * it exists no more. */
+#define Q_FILES_LEFT ((uint64_t)1 << 63)
 #define LIST_ENTRY_BYTES 37 /* u64 block, u64 epoch, u64 n, u64 closed, u8 flags, u32 pages stored */
 enum list_flags { LIST_HOLES = 1 };
 

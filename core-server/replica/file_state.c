@@ -88,7 +88,28 @@ bool file_complete(const struct replica *r, const struct file_state *f)
 {
 	if (replica_has_bug(r, REPLICA_BUG_BLANK_COUNTS))
 		return true;
-	return f->exists ? f->rec.complete : f->file > r->complete_from;
+	return f->exists ? f->rec.complete : !f->moved_here && f->file > r->complete_from;
+}
+
+enum status file_take_placement(struct replica *r, struct file_state *f, uint64_t map)
+{
+	if (f->rec.map == 0)
+		f->moved_here = placement_moved(map) > 0;
+	if (f->rec.map == 0 || f->rec.map == map)
+		return STATUS_OK;
+	if (!placement_later(f->rec.map, map))
+		return STATUS_WRONG_MAP;
+	if (placement_moved(map) == placement_moved(f->rec.map)) {
+		f->rec.map = map; /* what lies here lies here by the later map as well */
+		return STATUS_OK;
+	}
+	if (r->n_changes >= CHANGES_MAX)
+		return STATUS_BUSY;
+	TRACE("move.here file map before", f->file, map, f->rec.map, 0);
+	f->rec.map = map;
+	f->rec.complete = false;
+	(void)file_submit_record(r, f);
+	return STATUS_OK;
 }
 
 void file_end_exception(struct file_state *f, uint64_t block)
@@ -137,7 +158,7 @@ void file_ensure_record(struct replica *r, struct file_state *f, uint64_t map, u
 {
 	if (f->exists && f->rec.map != 0)
 		return;
-	f->rec.complete = f->exists ? f->rec.complete : f->file > r->complete_from;
+	f->rec.complete = file_complete(r, f);
 	f->rec.map = map;
 	f->rec.seal = MAX(f->rec.seal, epoch);
 	(void)file_submit_record(r, f);

@@ -4,6 +4,7 @@
  * What peers are told are durable facts; what later requests are judged by is the accepted state. */
 #pragma once
 
+#include "common/topology/map.h"
 #include <uthash.h>
 #include <utlist.h>
 
@@ -83,6 +84,8 @@ struct file_state {
 	struct store_file rec;    /* accepted; rec.seal may be ahead of what is on its way to disk */
 	bool exists;              /* a record is durable or accepted */
 	bool gone;                /* the catalog said so: nothing is accepted any more */
+	bool leaving;             /* being deleted since its replica lives in another site now */
+	bool moved_here;          /* asked for as a replica that moved here: nothing is known of it */
 	uint64_t seal_durable;
 	unsigned busy;            /* changes and seal waits: never evicted while > 0 */
 	struct block_state *blocks;
@@ -144,7 +147,10 @@ struct replica {
 		bool asking;
 		unsigned n_forgets, n_asked;
 		file_id_t forgets[FORGETS_MAX];
-		file_id_t asked[COLLECT_BATCH];
+		struct collect_asked {
+			file_id_t file;
+			uint64_t map, seal; /* of its record then */
+		} asked[COLLECT_BATCH];
 		file_id_t after;
 		nsec_t due;
 	} collect;
@@ -187,6 +193,9 @@ struct file_state *file_get(struct replica *r, file_id_t file); /* NULL: limit r
 void file_put_idle(struct replica *r, struct file_state *f); /* evicts past the limit */
 void file_free(struct replica *r, struct file_state *f);
 bool file_complete(const struct replica *r, const struct file_state *f);
+/* A request is for the replica that `map` (placement_id()) places here. A later move than the one known: what
+ * is here counts for nothing until a holder made it whole. WRONG_MAP, BUSY. */
+enum status file_take_placement(struct replica *r, struct file_state *f, uint64_t map);
 bool file_doubted(const struct replica *r, file_id_t file);
 void file_check(const struct file_state *f); /* invariants */
 /* True while changes of epochs below the seal are on their way. */

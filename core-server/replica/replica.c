@@ -117,6 +117,7 @@ enum status replica_admit(struct replica *r, file_id_t file, uint64_t map, uint6
                           bool serves_fenced, struct file_state **out)
 {
 	struct file_state *f;
+	enum status s;
 
 	*out = NULL;
 	if (r->disk_failed)
@@ -128,12 +129,16 @@ enum status replica_admit(struct replica *r, file_id_t file, uint64_t map, uint6
 		return STATUS_BUSY;
 	if (f->gone)
 		return STATUS_STALE;
-	if (f->rec.map != 0 && f->rec.map != map)
+	if (f->leaving)
+		return STATUS_BUSY;
+	if (f->rec.map != 0 && f->rec.map != map && !placement_later(f->rec.map, map))
 		return STATUS_WRONG_MAP;
 	if (epoch < f->rec.seal)
 		return STATUS_SEALED;
-	*out = f;
-	return STATUS_OK;
+	s = file_take_placement(r, f, map);
+	if (s == STATUS_OK)
+		*out = f;
+	return s;
 }
 
 void replica_recv(struct replica *r, const struct msg *m)

@@ -90,7 +90,7 @@ static void wait_for_seal(struct replica *r, struct file_state *f, const struct 
 	r->stats.seals++;
 	f->rec.seal = MAX(f->rec.seal, q->epoch);
 	if (!f->exists)
-		f->rec.complete = f->file > r->complete_from;
+		f->rec.complete = file_complete(r, f);
 	if (f->rec.map == 0)
 		f->rec.map = q->map;
 	DL_FOREACH(f->seal_waits, w)

@@ -31,9 +31,10 @@ static const struct handler handlers[MSG_TYPE_MAX] = {
 	[MSG_TYPE_op_reclaim] = {op_reclaim, MSG_TYPE_r_lease, true},
 	[MSG_TYPE_op_lock] = {op_lock, MSG_TYPE_r_status, true},
 	[MSG_TYPE_op_orphan_gone] = {op_orphan_gone, MSG_TYPE_r_status, false},
-	[MSG_TYPE_op_map] = {op_map, MSG_TYPE_r_status, false},
+	[MSG_TYPE_op_drain] = {op_drain, MSG_TYPE_r_status, false},
 	[MSG_TYPE_op_shown] = {op_shown, MSG_TYPE_r_status, false},
 	[MSG_TYPE_op_refused] = {op_refused, MSG_TYPE_r_status, true},
+	[MSG_TYPE_op_move] = {op_move, MSG_TYPE_r_status, true},
 };
 
 static const struct handler *handler_of(const struct msg *op)

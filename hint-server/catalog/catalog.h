@@ -33,6 +33,7 @@ enum catalog_bug {
 	CATALOG_BUG_EPOCH_KEPT = 2,   /* P2: a recovery gets the old epoch */
 	CATALOG_BUG_ORPHAN_UNMARKED = 4, /* an inode without names is in no index of such */
 	CATALOG_BUG_UNKNOWN_GONE = 8, /* A15: a file never heard of is a deleted one */
+	CATALOG_BUG_MOVE_UNMARKED = 16, /* A4: a replica that moved counts for what it lacks */
 };
 
 /* A reply and the memory its spans point into. Reusable; valid until used again. */
@@ -99,7 +100,7 @@ void catalog_abort(struct catalog *c);
  *
  * Exactly once: op.session's slot remembers seq and reply; the same seq again gives the same reply
  * and changes nothing, an older one INVALID; op_refused
- * gives a request its refusal as the reply. op_session, op_session_end, op_orphan_gone, op_map
+ * gives a request its refusal as the reply. op_session, op_session_end, op_orphan_gone, op_drain
  * and op_shown use no slot (session 0, slot 0xffff); they are idempotent by themselves.
  *
  * Statuses of note, beyond the obvious:
@@ -109,16 +110,19 @@ void catalog_abort(struct catalog *c);
  *                 holder asking again gets the same epoch, or, when `above` names a seal it met
  *                 over its epoch, a recovery above that.
  *   op_release    LOST: not the holder in that epoch. to = EXCLUSIVE: stores attributes and stale
- *                 runs, keeps the lease.
+ *                 runs, keeps the lease. A move that it brings is made if it can be, without a word.
  *   op_reclaim    OK with granted = EXCLUSIVE (the epoch is the old one), or NONE when the old
  *                 session held no exclusive lease but nobody took anything since: handles and
  *                 locks live on. LOST otherwise.
  *   op_setattr    BUSY: atime or mtime of a file that another session holds exclusively.
  *   op_lock       AGAIN: see catalog_lock_blocker(). NO_SPACE: too many locks on the file.
+ *   op_move       BUSY: held or unclean. EXISTS: it is so. NOT_FOUND: there is no such map. MOVED: the file is
+ *                 placed by a later one. INVALID: some replica would lie elsewhere.
  *   op_create     EXISTS carries the existing inode's fields in r_inode.
  *   op_session    NO_SESSION: that boot of the server was succeeded by another. DISK: a core server
  *                 shows less than is remembered of it (A8): only a new disk may come back.
- *   op_map        takes `server` out of the map; MOVED: `map` is not the current version. */
+ *   op_drain      EXISTS: it is so. NO_SPACE: without the server there would be too few of them or of sites
+ *                 for three replicas; or the map is full. NOT_FOUND: no core server is called that. */
 MUST_CHECK int catalog_apply(struct catalog *c, uint64_t index, const struct msg *op,
                              struct catalog_reply *reply);
 
@@ -130,6 +134,28 @@ bool catalog_repeated(struct catalog *c, const struct msg *op, struct catalog_re
  * total is the sum last registered / REPLICAS, free 0) are for the caller to refine. q_lookup knows
  * "." and "..", q_readdir lists them first. */
 MUST_CHECK int catalog_query(struct catalog *c, const struct msg *q, struct catalog_reply *reply);
+
+/* --- where replicas are to go --- */
+
+/* As op_release takes it, or op_move if from = 0. map 0: it must go, and there is no way now. */
+struct catalog_move {
+	uint64_t ino;
+	uint16_t from, to;
+	uint64_t map;
+};
+
+/* True: a replica lies on a core server that left the map; *out is the next step. */
+bool catalog_move_wanted(struct catalog *c, uint64_t ino, struct catalog_move *out);
+/* As good a step to none of these sites instead. False: there is none. */
+bool catalog_move_elsewhere(struct catalog *c, struct catalog_move *move, const uint16_t *but, unsigned n);
+/* Looks at up to `max` inodes above *ino for one that wants to be moved. False: none of them; *ino is 0
+ * then if these were the last. */
+bool catalog_move_next(struct catalog *c, uint64_t *ino, unsigned max, struct catalog_move *out);
+
+/* As op_drain would answer. */
+enum status catalog_can_drain(struct catalog *c, server_id_t server, bool drain);
+/* The same of all core servers of the site together; NOT_FOUND: it has none. */
+enum status catalog_can_drain_site(struct catalog *c, uint16_t site, bool drain);
 
 /* --- what a change touches: for recalls before it is proposed --- */
 
@@ -164,6 +190,7 @@ enum catalog_server_flag {
 	CATALOG_SERVER_REFUSED = 1,  /* shows less than is remembered: has no session */
 	CATALOG_SERVER_BLANK = 2,    /* its disk was replaced: files up to complete_from are unknown */
 	CATALOG_SERVER_MAPPED = 4,   /* in the current map */
+	CATALOG_SERVER_DRAINED = 8,  /* left it by the operator's word */
 };
 
 struct catalog_server {

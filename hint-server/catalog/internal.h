@@ -23,7 +23,7 @@
 #include "common/base/bytes.h"
 #include "hint-server/catalog/catalog.h"
 
-#define FORMAT_VERSION 5
+#define FORMAT_VERSION 6
 #define SERVER_PAST_BOOTS 8
 #define SERVER_PAST_DISKS 8
 #define SWEEP_DEFAULT 1024
@@ -101,6 +101,8 @@ struct catalog {
 	bool meta_dirty;
 	struct meta meta;
 	struct map *map;       /* version meta.map */
+	struct map *old_map[3]; /* registry.c: versions looked at lately, decoded; NULL: none */
+	unsigned used_old_map; /* the last one asked for: it stays when another comes */
 	unsigned bugs;
 	uint64_t index;        /* of the entry being applied */
 	struct session_record session; /* of the op being applied */
@@ -187,9 +189,22 @@ void server_store(struct catalog *c, const struct server_record *s);
 bool session_load(struct catalog *c, session_id_t id, struct session_record *out);
 void session_store(struct catalog *c, const struct session_record *s);
 void map_count(struct catalog *c, uint64_t version, int files); /* +1 or -1 file placed by it */
-/* Takes over `next`; the one before stays while files name it. */
+/* Takes over `next`; the one before stays while files name it or an older one. */
 void map_publish(struct catalog *c, struct map *next);
+/* Until the second call after this; NULL: there is none of that version. */
+const struct map *map_cached(struct catalog *c, uint64_t version);
+void map_cache_drop(struct catalog *c); /* versions may mean something else now */
 int map_read(struct catalog *c);
+
+/* Puts the server into the map: a new version unless it is there just so, or is drained. NO_SPACE. */
+enum status map_enter(struct catalog *c, const struct server_record *s); /* op_drain.c */
+
+/* --- placing.c --- */
+
+bool sites_distinct(const uint16_t sites[REPLICAS]);
+/* The replica goes where the release says, if it can; the caller stores the inode (op_move.c). */
+void move_released(struct catalog *c, struct inode *i, const struct msg_op_release *op);
+bool placing_left(struct catalog *c, uint64_t ino, uint64_t seal, const struct server_record *s);
 
 /* --- ending.c: the leases of ended sessions --- */
 
@@ -223,7 +238,7 @@ typedef enum status catalog_op(struct catalog *c, const struct msg *op,
                                struct catalog_reply *reply);
 
 catalog_op op_session, op_session_end, op_create, op_link, op_unlink, op_rename, op_setattr,
-	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_map, op_shown;
+	op_setxattr, op_lease, op_release, op_reclaim, op_lock, op_orphan_gone, op_drain, op_shown, op_move;
 
 /* Ends a session that exists: leases become unclean, locks drop, slots go. */
 void session_end(struct catalog *c, const struct session_record *s);

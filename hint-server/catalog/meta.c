@@ -167,6 +167,7 @@ void catalog_close(struct catalog *c)
 	if (c->batch)
 		kv_abort(c->kv);
 	map_free(c->map);
+	map_cache_drop(c);
 	mem_free(c->ending);
 	mem_free(c->scratch);
 	mem_free(c);
@@ -179,6 +180,7 @@ int catalog_reload(struct catalog *c)
 	CHECK(!c->batch);
 	c->rc = 0;
 	c->meta_dirty = false;
+	map_cache_drop(c);
 	rc = meta_read(c);
 	if (rc == 0)
 		rc = map_read(c);

@@ -107,6 +107,8 @@ enum status op_release(struct catalog *c, const struct msg *m, struct catalog_re
 			i.flags |= INO_UNCLEAN;
 		i.flags &= (uint8_t)~INO_RECOVER;
 		inode_set_holder(c, &i, 0);
+		if (op->map && op->clean && op->to == LEASE_NONE)
+			move_released(c, &i, op);
 		refill_apply(c, &i);
 	}
 	inode_store(c, &i);

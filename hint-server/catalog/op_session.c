@@ -118,70 +118,6 @@ static bool shows_less(const struct server_record *s, const struct msg_op_sessio
 	return op->start == s->start && op->boot != s->boot;
 }
 
-static bool same_weight(uint32_t now, uint32_t then)
-{
-	uint32_t gap = now > then ? now - then : then - now;
-
-	/* Small changes of capacity are not worth a map version. */
-	return gap <= then / 8;
-}
-
-static uint32_t weight_of(uint64_t total)
-{
-	uint64_t gib = total >> 30;
-
-	return (uint32_t)MIN(MAX(gib, (uint64_t)1), (uint64_t)UINT32_MAX);
-}
-
-/* Puts the server into the map: a new version unless it is there just so. */
-static enum status enter_map(struct catalog *c, const struct server_record *s)
-{
-	const struct map_server *old = map_find_server(c->map, s->id);
-	uint32_t weight = weight_of(s->total);
-	struct map *next;
-	unsigned at = 0;
-
-	if (old && old->site == s->site && strcmp(old->addr, s->addr) == 0 &&
-	    same_weight(weight, old->weight))
-		return STATUS_OK;
-	if (!old && c->map->servers == SERVERS_MAX)
-		return STATUS_NO_SPACE;
-	next = map_copy(c->map, c->map->servers + 1);
-	while (at < next->servers && next->server[at].id < s->id)
-		at++;
-	if (!old) {
-		memmove(&next->server[at + 1], &next->server[at],
-		        (next->servers - at) * sizeof(next->server[0]));
-		next->servers++;
-	}
-	next->server[at] = (struct map_server){.id = s->id, .site = s->site, .weight = weight};
-	memcpy(next->server[at].addr, s->addr, sizeof(s->addr));
-	next->version++;
-	map_publish(c, next);
-	return STATUS_OK;
-}
-
-enum status op_map(struct catalog *c, const struct msg *op, struct catalog_reply *reply)
-{
-	const struct map_server *old = map_find_server(c->map, op->op_map.server);
-	struct map *next;
-	size_t at;
-
-	(void)reply;
-	if (op->op_map.map != c->meta.map)
-		return STATUS_MOVED;
-	if (!old)
-		return STATUS_NOT_FOUND;
-	at = (size_t)(old - c->map->server);
-	next = map_copy(c->map, c->map->servers);
-	memmove(&next->server[at], &next->server[at + 1],
-	        (next->servers - at - 1) * sizeof(next->server[0]));
-	next->servers--;
-	next->version++;
-	map_publish(c, next);
-	return STATUS_OK;
-}
-
 /* Whether the server may have a session, from what is remembered; *s takes what it shows.
  *
  * A server without a disk has no counter of its own: it is told the one remembered here and comes
@@ -278,7 +214,7 @@ enum status op_session(struct catalog *c, const struct msg *m, struct catalog_re
 	repeated = live && old.boot == op->boot;
 	status = recognise(c, op, &s, addr);
 	if (status == STATUS_OK && op->kind == SERVER_CORE)
-		status = enter_map(c, &s);
+		status = map_enter(c, &s);
 	if (status == STATUS_NO_SESSION)
 		r->start = s.start;
 	if (status != STATUS_OK)

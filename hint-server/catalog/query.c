@@ -195,20 +195,35 @@ static enum status q_stale(struct catalog *c, const struct msg *q, struct catalo
 	return STATUS_OK;
 }
 
-/* Which of the asked-for files are gone for good: only those may be deleted (A15). */
+/* The asker's record; false: it is no core server. */
+static bool core_asks(struct catalog *c, session_id_t session, struct server_record *out)
+{
+	struct session_record s;
+
+	return session_load(c, session, &s) && s.kind == SERVER_CORE && server_load(c, s.server, out);
+}
+
+/* Which of the asked-for files are gone for good, or from the asker: only those may be deleted (A15). */
 static enum status q_files(struct catalog *c, const struct msg *q, struct catalog_reply *reply)
 {
 	const struct span inos = q->q_files.inos;
-	uint8_t *p = reply_bytes(reply, inos.len);
+	uint8_t *p = reply_bytes(reply, inos.len / 2);
+	struct server_record asker;
+	bool core = core_asks(c, q->q_files.session, &asker);
 	uint32_t len = 0;
 
-	if (inos.len % 8 != 0)
+	if (inos.len % Q_FILES_BYTES != 0)
 		return STATUS_INVALID;
-	for (uint32_t at = 0; at < inos.len; at += 8) {
-		if (meta_file_gone(c, get_u64le(inos.p + at))) {
-			memcpy(p + len, inos.p + at, 8);
-			len += 8;
-		}
+	for (uint32_t at = 0; at < inos.len; at += Q_FILES_BYTES) {
+		uint64_t ino = get_u64le(inos.p + at), seal = get_u64le(inos.p + at + 8);
+
+		if (meta_file_gone(c, ino))
+			put_u64le(p + len, ino);
+		else if (core && placing_left(c, ino, seal, &asker))
+			put_u64le(p + len, ino | Q_FILES_LEFT);
+		else
+			continue;
+		len += 8;
 	}
 	reply->m.r_bytes.bytes = (struct span){p, len};
 	return STATUS_OK;

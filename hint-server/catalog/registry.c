@@ -86,6 +86,12 @@ static void map_delete(struct catalog *c, uint64_t version)
 	db_del(c, &k);
 	k = key1('n', version);
 	db_del(c, &k);
+	for (unsigned i = 0; i < ARRAY_LEN(c->old_map); i++) {
+		if (c->old_map[i] && c->old_map[i]->version == version) {
+			map_free(c->old_map[i]);
+			c->old_map[i] = NULL;
+		}
+	}
 }
 
 static void map_write_count(struct catalog *c, uint64_t version, uint64_t files)
@@ -95,6 +101,29 @@ static void map_write_count(struct catalog *c, uint64_t version, uint64_t files)
 
 	put_u64le(bytes, files);
 	db_put(c, &k, bytes, sizeof(bytes));
+}
+
+/* Versions are kept from the oldest that places a file: a file goes from one to the next in steps that change
+ * one replica at most (placing.c), and needs those between. */
+static void map_forget_old(struct catalog *c)
+{
+	struct key oldest = key1('M', 0);
+	struct kv_span v;
+
+	while (db_seek(c, &oldest, 1, &v)) {
+		uint64_t version = get_u64be(oldest.bytes + 1);
+		struct key k = key1('n', version);
+
+		if (version == c->meta.map)
+			return;
+		if (!db_get(c, &k, &v) || v.len != 8) {
+			db_corrupt(c);
+			return;
+		}
+		if (get_u64le(v.p) > 0)
+			return;
+		map_delete(c, version);
+	}
 }
 
 /* The current version is counted in the meta record: no write of its own per file. */
@@ -114,26 +143,23 @@ void map_count(struct catalog *c, uint64_t version, int files)
 		return;
 	}
 	n = get_u64le(v.p) + (uint64_t)(int64_t)files;
+	map_write_count(c, version, n);
 	if (n == 0)
-		map_delete(c, version);
-	else
-		map_write_count(c, version, n);
+		map_forget_old(c);
 }
 
 void map_publish(struct catalog *c, struct map *next)
 {
 	if (c->map) {
 		CHECK(next->version > c->map->version);
-		if (c->meta.map_files > 0)
-			map_write_count(c, c->map->version, c->meta.map_files);
-		else
-			map_delete(c, c->map->version);
+		map_write_count(c, c->map->version, c->meta.map_files);
 		map_free(c->map);
 	}
 	map_write(c, next);
 	c->map = next;
 	c->meta.map = next->version;
 	c->meta.map_files = 0;
+	map_forget_old(c);
 	meta_changed(c);
 	if (c->watch && c->watch->map_changed)
 		c->watch->map_changed(c->watch_ctx, next->version);
@@ -147,6 +173,35 @@ int catalog_map_get(struct catalog *c, uint64_t version, struct map **out)
 	if (!db_get(c, &k, &v))
 		return c->rc < 0 ? c->rc : -ENOENT;
 	return map_decode(v.p, v.len, out);
+}
+
+void map_cache_drop(struct catalog *c)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(c->old_map); i++) {
+		map_free(c->old_map[i]);
+		c->old_map[i] = NULL;
+	}
+}
+
+/* Maps other than the current one are looked at for one file after the other: some are kept decoded.
+ * They never change. */
+const struct map *map_cached(struct catalog *c, uint64_t version)
+{
+	struct map *m;
+
+	if (version == c->map->version)
+		return c->map;
+	for (unsigned i = 0; i < ARRAY_LEN(c->old_map); i++)
+		if (c->old_map[i] && c->old_map[i]->version == version) {
+			c->used_old_map = i;
+			return c->old_map[i];
+		}
+	if (catalog_map_get(c, version, &m) < 0)
+		return NULL;
+	c->used_old_map = (c->used_old_map + 1) % ARRAY_LEN(c->old_map);
+	map_free(c->old_map[c->used_old_map]);
+	c->old_map[c->used_old_map] = m;
+	return m;
 }
 
 int map_read(struct catalog *c)

@@ -96,6 +96,9 @@ unsigned catalog_touches(struct catalog *c, const struct msg *op,
 		touch_xattr(&t, &op->op_setxattr);
 	} else if (type == MSG_TYPE_op_lease) {
 		touch_lease(&t, &op->op_lease);
+	} else if (type == MSG_TYPE_op_move) {
+		/* Nobody may go on with the old placement, the asker neither. */
+		touch_data(&t, op->op_move.ino, RECALL_META | RECALL_DATA, 0);
 	}
 	return t.n;
 }

@@ -28,6 +28,11 @@ void ctl_add_bad_pages(struct ctl *c, json_t *status);
 enum ctl_exit ctl_site_list(struct ctl *c);
 enum ctl_exit ctl_server_list(struct ctl *c);
 enum ctl_exit ctl_server_show(struct ctl *c, const char *id);
+/* The core server, or all of the site, are to hold no replica any more; or may again. */
+enum ctl_exit ctl_server_drain(struct ctl *c, const char *id);
+enum ctl_exit ctl_server_undrain(struct ctl *c, const char *id);
+enum ctl_exit ctl_site_remove(struct ctl *c, const char *name);
+enum ctl_exit ctl_site_restore(struct ctl *c, const char *name);
 enum ctl_exit ctl_scrub(struct ctl *c);
 enum ctl_exit ctl_scrub_status(struct ctl *c);
 /* Formats the directory of the server that `path` configures, by running its own program. */

@@ -127,7 +127,8 @@ static void print_data(const json_t *file)
 	size_t i;
 
 	printf("blocks of:      %s\n", ctl_size_text(ctl_number(file, "block_bytes")));
-	printf("home:           %s\n", ctl_text(file, "home"));
+	printf("home:           %s%s\n", ctl_text(file, "home"),
+	       json_is_true(json_object_get(file, "moving")) ? ", a replica is moving" : "");
 	print_list("replica sites:", json_object_get(file, "sites"));
 	if (ctl_number(file, "holder"))
 		printf("lease:          exclusive, access server %" PRIu64 ", epoch %" PRIu64 "\n",

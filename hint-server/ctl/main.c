@@ -14,8 +14,10 @@ static const char usage_text[] =
 	"  status             the cluster: votes, leader, files, sites, servers, space\n"
 	"  file show PATH     one file: size, home, replica sites, lease, blocks per server, stale blocks\n"
 	"  site list          sites and their space\n"
+	"  site remove NAME   move all replicas out of a site, for good (undone by: site restore NAME)\n"
 	"  server list        servers and their state\n"
 	"  server show ID     one server's counters: loop, connections, buffers, log, what it did\n"
+	"  server drain ID    move all replicas off a core server (undone by: server undrain ID)\n"
 	"  scrub              verify every stored page on every core server, in the background\n"
 	"  scrub status       how far that is, what it found and what waits for repair\n"
 	"  drill ...          rehearse disasters with real servers in networks of their own\n"
@@ -99,6 +101,24 @@ static const struct command commands[] = {
 	 "usage: distcloud server show ID\n\n"
 	 "Shows one server's counters since its start, as it tells them itself. Hint servers answer\n"
 	 "without a leader.\n"},
+	{{"server", "drain"}, 2, 1, ctl_server_drain,
+	 "usage: distcloud server drain ID\n\n"
+	 "Takes a core server out of use without stopping anybody: new files are placed elsewhere, and the\n"
+	 "replicas it has leave for other core servers of its site or, where there are none, for other\n"
+	 "sites, in the background. Once server list calls it drained it can be stopped and taken away. It\n"
+	 "may be dead when this is said: its replicas are made anew from the others. Refused if too few\n"
+	 "core servers or sites would be left for three replicas.\n"},
+	{{"server", "undrain"}, 2, 1, ctl_server_undrain,
+	 "usage: distcloud server undrain ID\n\n"
+	 "Takes back server drain: the core server gets replicas of new files again, and keeps what has\n"
+	 "not left it yet.\n"},
+	{{"site", "remove"}, 2, 1, ctl_site_remove,
+	 "usage: distcloud site remove NAME\n\n"
+	 "Drains all core servers of a site: see server drain. Access servers there go on working, with data\n"
+	 "from other sites; votes of hint servers there stay. When server list calls all core servers\n"
+	 "drained, the site can be switched off if the votes elsewhere are a majority.\n"},
+	{{"site", "restore"}, 2, 1, ctl_site_restore,
+	 "usage: distcloud site restore NAME\n\nTakes back site remove.\n"},
 	{{"scrub", NULL}, 1, 0, run_scrub,
 	 "usage: distcloud scrub\n\n"
 	 "Makes every core server verify every page it stores, in the background. Bad pages are repaired\n"

@@ -138,6 +138,23 @@ static void print_sites(const json_t *sites)
 		       ctl_size_text(ctl_number(s, "total")), ctl_size_text(ctl_number(s, "free")));
 }
 
+static void print_moves(const json_t *moves)
+{
+	uint64_t stuck = ctl_number(moves, "files_stuck");
+
+	if (!moves)
+		return;
+	if (!json_is_true(json_object_get(moves, "counted"))) {
+		printf("moves:    files that have to leave drained core servers are being counted\n");
+		return;
+	}
+	printf("moves:    %" PRIu64 " files have to leave drained core servers\n",
+	       ctl_number(moves, "files_left"));
+	if (stuck)
+		printf("moves:    %" PRIu64 " of them have no place to go to; add core servers elsewhere\n",
+		       stuck);
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *files = json_object_get(status, "files");
@@ -155,6 +172,7 @@ static void print_status(const json_t *status)
 	       ctl_number(files, "held"), ctl_number(files, "stale"), ctl_number(files, "unclean"),
 	       ctl_number(files, "orphans"));
 	print_attention(files);
+	print_moves(json_object_get(status, "moves"));
 	print_bad_pages(json_object_get(status, "bad_pages"));
 	json_array_foreach(json_object_get(status, "warnings"), i, w)
 		printf("warning:  %s\n", json_string_value(w));

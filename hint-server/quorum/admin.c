@@ -42,10 +42,50 @@ static json_t *run_stepdown(void *ctx, const json_t *args, enum status *status)
 	return json_object();
 }
 
+static uint16_t site_called(const struct hint *h, const char *name)
+{
+	const struct map *m = catalog_map(h->catalog);
+
+	for (unsigned i = 0; name && i < m->sites; i++)
+		if (strcmp(m->site[i].name, name) == 0)
+			return m->site[i].id;
+	return 0;
+}
+
+static json_t *drain_refused(enum status *status, enum status s, bool site)
+{
+	if (s == STATUS_NOT_FOUND)
+		return admin_refuse(status, s, site ? "no core server is known in a site of that name"
+		                                    : "no core server of that number is known");
+	if (s == STATUS_NO_SPACE)
+		return admin_refuse(status, s, "too little would be left: files have three replicas, in "
+		                    "three sites where there are as many; add core servers first");
+	return admin_refuse(status, s, "this hint server does not lead");
+}
+
+/* {"server": id} or {"site": name}, {"drain": bool} -> {"changed": false if it is so already} */
+static json_t *run_drain(void *ctx, const json_t *args, enum status *status)
+{
+	struct hint *h = ctx;
+	const char *name = json_string_value(json_object_get(args, "site"));
+	server_id_t server = (server_id_t)json_integer_value(json_object_get(args, "server"));
+	bool drain = json_is_true(json_object_get(args, "drain"));
+	enum status s;
+	json_t *o;
+
+	s = name ? hint_drain_site(h, site_called(h, name), drain) : hint_drain(h, server, drain);
+	if (s != STATUS_OK && s != STATUS_EXISTS)
+		return drain_refused(status, s, name != NULL);
+	o = json_object();
+	admin_put_bool(o, "changed", s == STATUS_OK);
+	return o;
+}
+
 static const struct admin_verb verbs[] = {
 	{"status", run_status},
 	{"file-show", run_file_show},
 	{"stepdown", run_stepdown},
+	{"drain", run_drain},
 };
 
 void admin_recv(struct hint *h, const struct msg *m)

@@ -228,6 +228,7 @@ static void become_ready(struct hint *h)
 	h->dirty = true;
 	sessions_load(h);
 	h->orphans.due = true;
+	moves_reset(h);
 	hint_wake(h, h->grace_until);
 	TRACE("hint.ready term", h->leader_term, 0, 0, 0);
 }
@@ -327,6 +328,7 @@ nsec_t hint_tick(struct hint *h, nsec_t now)
 		next = MIN(next, leases_tick(h, now));
 		next = MIN(next, lock_waits_tick(h, now));
 		next = MIN(next, orphans_tick(h, now));
+		next = MIN(next, moves_tick(h, now));
 		next = MIN(next, follow_tick(h, now));
 	}
 	if (h->in_batch && now >= h->batch_since + COMMIT_AFTER)

@@ -36,6 +36,7 @@ enum hint_bug {
 	HINT_BUG_FULL_UNHEARD = 1 << 19, /* P8: new names are taken whoever has no room for them */
 	HINT_BUG_GRACE_FOR_ALL = 1 << 22, /* P6: a new leader lets readers wait for other readers */
 	HINT_BUG_RECOVERS_AT_ONCE = 1 << 21, /* files of an absent holder are recovered unasked */
+	HINT_BUG_MOVE_UNMARKED = 1 << 26, /* A4: a replica that moved counts for what it lacks */
 	HINT_BUG_IDS_REPEAT = 1 << 23,   /* P3: the questions of a new leader have the ids of the old one's */
 	HINT_BUG_LATE_DISK = 1 << 24,    /* A8: a late word of a disk that was replaced is taken */
 	HINT_BUG_REFUSES_UNLOGGED = 1 << 20, /* P3: a refusal for want of room, or of a place, is forgotten */
@@ -94,6 +95,10 @@ const char *hint_why(const struct hint *h); /* a sentence, once `failed` */
 bool hint_disk_busy(const struct hint *h);
 /* Its copy of the catalog as of status.applied, between calls; for the simulator's checkers. */
 struct catalog *hint_catalog(struct hint *h);
+/* The leader takes the core server out of the map, and has its replicas moved elsewhere; or the reverse. It
+ * is done a moment after OK. NOT_LEADER, and what op_drain answers (catalog.h). */
+MUST_CHECK enum status hint_drain(struct hint *h, server_id_t server, bool drain);
+MUST_CHECK enum status hint_drain_site(struct hint *h, uint16_t site, bool drain);
 void hint_stepdown(struct hint *h);         /* hands leadership to another voter, if there is one */
 /* Cluster status for `distcloud status`; complete only on the leader. A new object:
  * {"health": "healthy" or "degraded: what ...; ...", "leader": id, "term", "commit", "applied",
@@ -101,10 +106,12 @@ void hint_stepdown(struct hint *h);         /* hands leadership to another voter
  *  "votes": [{"id", "site", "vote": bool, "heard": bool, "full": bool}],
  *  "sites": [{"id", "name"}],
  *  "servers": [{"id", "kind": "core"|"access"|"hint", "site", "addr", "state": "up"|"lapsed"|"ended"|
- *               "blank", of hint servers "up"|"silent"; not of these: "total", "free",
+ *               "blank"|"draining"|"drained", of hint servers "up"|"silent"; not of these: "total", "free",
  *               "stale_blocks", "session"}],
  *  "files": {"total", "stale", "unclean", "orphans", "held", "attention": [{"path" or null, "ino",
- *            "epoch", "stale": bool, "unclean": bool}], the first 20 that are stale or unclean}}
+ *            "epoch", "stale": bool, "unclean": bool}], the first 20 that are stale or unclean},
+ *  "moves": {"files_left": that have to leave drained servers, "files_stuck": of them without a place to go to,
+ *            "counted": false as long as these are not known}; absent if there are none}
  * healthy: all voters heard and not full, every registered core and access server up, no stale or unclean file,
  * no stale blocks reported by a holder. */
 json_t *hint_status_json(struct hint *h);

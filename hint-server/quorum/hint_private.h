@@ -159,6 +159,23 @@ struct orphans {
 	bool due;                       /* there may be orphans to ask about; n == 0: not before until */
 };
 
+#define MOVES_MAX 256
+
+struct moves {                          /* moves.c; the leader's */
+	struct move_to_do {
+		uint64_t ino;
+		nsec_t given;           /* to somebody; not to another before this */
+	} list[MOVES_MAX];
+	unsigned n;
+	bool walking;
+	uint64_t cursor, map;           /* of the walk; the map when it began */
+	uint64_t found, stuck;          /* in this walk, */
+	uint64_t left, left_stuck;      /* in the one before */
+	bool counted;                   /* there was one before */
+	nsec_t due;
+	uint64_t map_done;              /* by this map nothing is to be moved */
+};
+
 struct hint {
 	struct env *env;
 	struct disk *disk;
@@ -225,6 +242,7 @@ struct hint {
 	struct lock_wait *lock_waits;
 	unsigned n_lock_waits;
 	struct orphans orphans;
+	struct moves moves;
 	uint64_t next_id;               /* of recalls, shared grants, questions: rises over all terms */
 	uint64_t arrivals;
 	nsec_t tick_due;                /* when the next tick was asked for */
@@ -248,6 +266,12 @@ void absent_reset(struct hint *h);                           /* it leads now, or
 void absent_add(struct hint *h, session_id_t id);            /* this session has ended */
 /* May what this session holds or held be recovered though nobody asks for it? */
 bool absent_over(struct hint *h, session_id_t id);
+
+/* --- moves.c --- */
+void moves_reset(struct hint *h);                            /* it leads now */
+nsec_t moves_tick(struct hint *h, nsec_t now);
+bool moves_done(const struct hint *h);                       /* no file has to leave anything */
+void moves_answer(struct hint *h, const struct msg *q, struct msg *reply); /* q_move */
 
 /* --- follow.c --- */
 void follow_reset(struct hint *h);                          /* it leads now */

@@ -268,6 +268,7 @@ int hint_new(struct hint **out, struct env *env, struct disk *disk, struct kv *k
 	                 (h->config.bugs & HINT_BUG_NO_SLOTS ? CATALOG_BUG_NO_SLOTS : 0) |
 	                 (h->config.bugs & HINT_BUG_EPOCH_KEPT ? CATALOG_BUG_EPOCH_KEPT : 0) |
 	                 (h->config.bugs & HINT_BUG_ORPHAN_UNMARKED ? CATALOG_BUG_ORPHAN_UNMARKED : 0) |
+	                 (h->config.bugs & HINT_BUG_MOVE_UNMARKED ? CATALOG_BUG_MOVE_UNMARKED : 0) |
 	                 (h->config.bugs & HINT_BUG_GC_STALE ? CATALOG_BUG_UNKNOWN_GONE : 0));
 	h->applied_durable = catalog_applied(h->catalog);
 	h->fresh = !was_used(h);

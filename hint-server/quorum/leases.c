@@ -254,6 +254,7 @@ static bool clear_touch(struct hint *h, struct request *r, unsigned i)
 	struct ilease *il = r->touched[i];
 	session_id_t mine = r->m.q_statfs.session;
 	bool lease = r->m.type == MSG_TYPE_op_lease;
+	bool move = r->m.type == MSG_TYPE_op_move; /* its asker too must ask where the replicas are then */
 	bool clear = true;
 
 	if (il->claim && il->claim != r && il->claim->arrival < r->arrival &&
@@ -262,8 +263,8 @@ static bool clear_touch(struct hint *h, struct request *r, unsigned i)
 	if (lease && il->changes)
 		return false;
 	if (t->what && !(h->config.bugs & HINT_BUG_NO_RECALL && t->what == RECALL_META))
-		clear = clear_shared(h, il, t->what, mine);
-	if (t->holder && t->holder != mine)
+		clear = clear_shared(h, il, t->what, move ? 0 : mine);
+	if (t->holder && (t->holder != mine || move))
 		clear &= clear_exclusive(h, il, t->holder,
 		                         lease && r->m.op_lease.mode == LEASE_SHARED ? LEASE_SHARED
 		                                                                     : LEASE_NONE);

@@ -262,6 +262,11 @@ bool query_run(struct hint *h, struct request *r)
 		answer_repair(h, r);
 		return true;
 	}
+	if (r->m.type == MSG_TYPE_q_move) {
+		moves_answer(h, &r->m, reply);
+		request_finish(h, r, reply);
+		return true;
+	}
 	if (r->m.type == MSG_TYPE_q_inodes) {
 		answer_inodes(h, r);
 		return true;

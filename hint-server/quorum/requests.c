@@ -18,12 +18,12 @@
 
 bool requests_is_change(unsigned type)
 {
-	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_refused;
+	return type >= MSG_TYPE_op_session && type <= MSG_TYPE_op_move;
 }
 
 bool requests_is_query(unsigned type)
 {
-	return type >= MSG_TYPE_q_lookup && type <= MSG_TYPE_q_inodes;
+	return type >= MSG_TYPE_q_lookup && type <= MSG_TYPE_q_move;
 }
 
 /* Every op and query begins with OP_FIELDS. */
@@ -143,7 +143,7 @@ static bool from_outside(unsigned type)
 {
 	return requests_is_query(type) ||
 	       (requests_is_change(type) && type != MSG_TYPE_op_session_end &&
-	        type != MSG_TYPE_op_orphan_gone && type != MSG_TYPE_op_map &&
+	        type != MSG_TYPE_op_orphan_gone && type != MSG_TYPE_op_drain &&
 	        type != MSG_TYPE_op_shown && type != MSG_TYPE_op_refused);
 }
 
@@ -452,6 +452,18 @@ static int check_session(struct hint *h, struct request *r)
 	return sess_find(h, c.id)->ending ? -EAGAIN : 0;
 }
 
+/* A move of a file whose holder is away: that one is to find it as it was (absent.c). */
+static bool moves_absent(struct hint *h, const struct request *r)
+{
+	struct catalog_inode i;
+	const struct sess *s;
+
+	if (r->m.type != MSG_TYPE_op_move || !catalog_inode(h->catalog, r->m.op_move.ino, &i) || !i.holder)
+		return false;
+	s = sess_find(h, i.holder);
+	return !s || s->ending || sess_lapsed(h, s);
+}
+
 static void run_change(struct hint *h, struct request *r)
 {
 	struct catalog_inode inode;
@@ -474,6 +486,10 @@ static void run_change(struct hint *h, struct request *r)
 	}
 	if (room_waits(h, &r->m))
 		return;
+	if (moves_absent(h, r)) {
+		refuse(h, r, STATUS_BUSY);
+		return;
+	}
 	find_touches(h, r);
 	shared = shared_suffices(h, r, &inode);
 	if (!lease_clear_for(h, r, !shared || h->config.bugs & HINT_BUG_GRACE_FOR_ALL) ||

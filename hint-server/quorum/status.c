@@ -139,12 +139,17 @@ static void add_votes(const struct hint *h, json_t *root, json_t *warnings)
 static const char *server_state(const struct hint *h, const struct catalog_server *s)
 {
 	const struct sess *sess = sessions_of_server(h, s->id);
+	bool up = sess && !sess_lapsed(h, sess);
 
+	if (s->flags & CATALOG_SERVER_DRAINED && moves_done(h))
+		return "drained";
+	if (s->flags & CATALOG_SERVER_DRAINED && up)
+		return "draining";
 	if (s->flags & CATALOG_SERVER_REFUSED)
 		return "blank";
 	if (!s->session || (h->leader && !sess))
 		return "ended";
-	return sess && !sess_lapsed(h, sess) ? "up" : "lapsed";
+	return up ? "up" : "lapsed";
 }
 
 static json_t *server_json(const struct hint *h, const struct catalog_server *s)
@@ -284,6 +289,11 @@ static void judge_voters(const struct hint *h, char **text)
 			                          "full", h->config.voter[i].id));
 }
 
+static bool serves(const char *state)
+{
+	return strcmp(state, "up") == 0 || strcmp(state, "draining") == 0 || strcmp(state, "drained") == 0;
+}
+
 static void judge_servers(struct hint *h, char **text)
 {
 	struct catalog_server s = {0};
@@ -295,7 +305,7 @@ static void judge_servers(struct hint *h, char **text)
 
 		if (s.kind != SERVER_CORE && s.kind != SERVER_ACCESS)
 			continue;
-		if (strcmp(state, "up") != 0)
+		if (!serves(state))
 			degraded(text, mem_printf("%s server %u is %s",
 			                          s.kind == SERVER_CORE ? "core" : "access", s.id, state));
 		stale += sess ? sess->stats.stale_blocks : 0;
@@ -314,7 +324,7 @@ static bool site_serves(struct hint *h, uint16_t site)
 	while (catalog_server_next(h->catalog, s.id, &s)) {
 		if (s.kind != SERVER_CORE || s.site != site)
 			continue;
-		if (strcmp(server_state(h, &s), "up") == 0)
+		if (serves(server_state(h, &s)))
 			return true;
 		cores = true;
 	}
@@ -353,6 +363,20 @@ static void judge_files(const json_t *files, char **text)
 		degraded(text, mem_printf("%lld files wait for recovery", (long long)unclean));
 }
 
+/* Files that have to leave drained core servers; nothing where none has, or nobody counted yet. */
+static void add_moves(const struct hint *h, json_t *root)
+{
+	json_t *o;
+
+	if (moves_done(h))
+		return;
+	o = json_object();
+	set_bool(o, "counted", h->moves.counted);
+	set(o, "files_left", h->moves.left);
+	set(o, "files_stuck", h->moves.left_stuck);
+	(void)json_object_set_new(root, "moves", o);
+}
+
 json_t *hint_status_json(struct hint *h)
 {
 	json_t *root = json_object(), *warnings = json_array();
@@ -370,6 +394,7 @@ json_t *hint_status_json(struct hint *h)
 		add_sites(h, root);
 		add_servers(h, root);
 		add_files(h, root);
+		add_moves(h, root);
 		judge_servers(h, &text);
 		judge_sites(h, &text);
 		judge_files(json_object_get(root, "files"), &text);
@@ -430,6 +455,23 @@ static void add_stale_runs(struct hint *h, json_t *root, const struct catalog_in
 	(void)json_object_set_new(root, "stale_runs", list);
 }
 
+/* The replica that came from another site last lacks something yet. */
+static bool is_moving(struct hint *h, const struct catalog_inode *i)
+{
+	const uint32_t moved[REPLICAS] = {i->fields.moved0, i->fields.moved1, i->fields.moved2};
+	uint32_t last = MAX(moved[0], MAX(moved[1], moved[2]));
+	struct stale_map stale;
+	bool moving = false;
+
+	stale_init(&stale);
+	(void)catalog_stale(h->catalog, i->fields.ino, &stale);
+	for (unsigned n = 0; n < stale.n && last > 0; n++)
+		for (unsigned k = 0; k < REPLICAS; k++)
+			moving |= moved[k] == last && (stale.runs[n].mask >> k & 1);
+	stale_fini(&stale);
+	return moving;
+}
+
 static void add_data(struct hint *h, json_t *root, const struct catalog_inode *i)
 {
 	const uint16_t site[REPLICAS] = {i->fields.site0, i->fields.site1, i->fields.site2};
@@ -447,6 +489,7 @@ static void add_data(struct hint *h, json_t *root, const struct catalog_inode *i
 		(void)catalog_session(h->catalog, i->holder, &s);
 	set(root, "holder", s.server);
 	add_stale_runs(h, root, i);
+	set_bool(root, "moving", is_moving(h, i));
 }
 
 static const char *type_name(uint32_t mode)

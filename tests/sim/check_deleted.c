@@ -33,7 +33,21 @@ static struct catalog *any_catalog(struct cluster *c)
 	return NULL;
 }
 
-/* First file on the server that the catalog does not know; 0: none. */
+static bool lies_on(struct catalog *catalog, const struct msg_r_inode *i, const struct node *n)
+{
+	const struct map_server *at;
+	struct map *m;
+	bool lies;
+
+	if (catalog_map_get(catalog, i->map, &m) < 0)
+		return true;
+	at = map_find_server(m, n->id);
+	lies = at && (i->site0 == at->site || i->site1 == at->site || i->site2 == at->site);
+	map_free(m);
+	return lies;
+}
+
+/* First file on the server that the catalog does not know, or has elsewhere; 0: none. */
 static file_id_t left_over(const struct node *n, struct catalog *catalog)
 {
 	struct catalog_inode inode;
@@ -41,6 +55,8 @@ static file_id_t left_over(const struct node *n, struct catalog *catalog)
 
 	while ((file = store_next_file(n->store, file)) != 0 && file != OWN_RECORD) {
 		if (!catalog_inode(catalog, file, &inode))
+			return file;
+		if (!lies_on(catalog, &inode.fields, n))
 			return file;
 	}
 	return 0;

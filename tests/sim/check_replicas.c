@@ -6,21 +6,24 @@
 #include "access-server/volume/volume.h"
 #include "common/base/mem.h"
 #include "core-server/store/store.h"
+#include "hint-server/catalog/catalog.h"
+#include "hint-server/quorum/hint.h"
+#include "tests/sim/mover.h"
+#include "tests/sim/stage.h"
 
 #define BLOCKS ((FILE_BYTES >> FILE_BLOCK_SHIFT) + 1) /* with the attribute record */
 
-static const struct map *newest_map(struct cluster *c)
+/* By the map that the catalog has the file placed by. NULL: nobody leads. The caller frees it. */
+static struct map *map_of(struct cluster *c, uint64_t ino)
 {
-	const struct map *best = NULL;
+	struct node *leader = stage_leader(c);
+	struct catalog_inode i;
+	struct map *m = NULL;
 
-	for (unsigned i = 0; i < c->nodes; i++) {
-		const struct node *n = &c->node[i];
-		const struct map *m = n->kind == SERVER_ACCESS && n->alive ? vol_map(n->volume) : NULL;
-
-		if (m && (!best || m->version > best->version))
-			best = m;
-	}
-	return best;
+	if (!leader || !catalog_inode(hint_catalog(leader->hint), ino, &i) ||
+	    catalog_map_get(hint_catalog(leader->hint), i.fields.map, &m) < 0)
+		return NULL;
+	return m;
 }
 
 static uint64_t block_number(unsigned i)
@@ -31,10 +34,12 @@ static uint64_t block_number(unsigned i)
 static bool find_replicas(struct cluster *c, unsigned file, uint64_t block, struct node *out[REPLICAS])
 {
 	const struct hist_file *f = &c->hist.file[file];
-	const struct map *m = newest_map(c);
+	struct map *m = map_of(c, f->ino);
 	server_id_t id[REPLICAS];
+	bool placed = m && map_place(m, f->site, f->ino, block, id) == 0;
 
-	if (!m || map_place(m, f->site, f->ino, block, id) < 0)
+	map_free(m);
+	if (!placed)
 		return false;
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		out[i] = cluster_find(c, id[i]);
@@ -75,6 +80,8 @@ bool replicas_settled(struct cluster *c)
 {
 	char text[300];
 
+	if (!mover_look(c) || mover_left(c))
+		return false;
 	for (unsigned f = 0; f < c->hist.files; f++) {
 		for (unsigned b = 0; b < BLOCKS && !c->hist.file[f].gone; b++) {
 			if (!block_settled(c, f, block_number(b), text, sizeof(text)))
@@ -87,6 +94,8 @@ bool replicas_settled(struct cluster *c)
 void replicas_differ(struct cluster *c, char *out, size_t size)
 {
 	out[0] = 0;
+	if (mover_left(c))
+		snprintf(out, size, "inode %" PRIu64 " has to leave a drained core server", mover_left(c));
 	for (unsigned f = 0; f < c->hist.files; f++) {
 		for (unsigned b = 0; b < BLOCKS && !c->hist.file[f].gone; b++) {
 			if (!block_settled(c, f, block_number(b), out, size))

@@ -11,7 +11,8 @@
 static unsigned full_sites(const struct client *cl, const struct hist_file *f)
 {
 	const struct cluster *c = cl->c;
-	bool known = f->ino == cl->req.ino; /* else it is one of names, which may be anywhere */
+	/* Else it is one of names, which may be anywhere, or moves about. */
+	bool known = f->ino == cl->req.ino && !c->shape.moves;
 	uint64_t sites = 0;
 
 	for (unsigned i = 0; i < c->nodes; i++) {

@@ -24,6 +24,8 @@ struct shape {
 	nsec_t session_timeout, shared_timeout;
 	nsec_t recover_after;       /* of files whose holder is away; 0: the default */
 	nsec_t follow;              /* until leadership goes where the work is; 0: never */
+	nsec_t follow_writer;       /* until a file's home goes where it is written; 0: never */
+	bool moves;                 /* replicas are moved between sites */
 	nsec_t think;               /* mean pause between a client's operations */
 	uint64_t disk_bytes;        /* of a core server */
 	uint64_t disk_left;         /* for its data while others fill it from the start; 0: they do not */

@@ -202,7 +202,7 @@ void node_start(struct node *n)
 	n->serving = false;
 	n->paused_until = 0;
 	release_held(n); /* disks answer, the rest is of another life */
-	n->map_seen = 0;
+	n->maps_seen = 0;
 	n->complete_from = 0;
 	world_trace(&n->c->w, "%u starts, life %u%s", n->id, n->life, n->blank ? ", blank" : "");
 	switch (n->kind) {

@@ -50,7 +50,7 @@ struct node {
 	struct session *session;
 	struct volume *volume;
 	struct hint *hint;
-	uint64_t map_seen;         /* access: the map its connections follow */
+	unsigned maps_seen;        /* access: the maps its connections follow */
 	bool replaced;             /* its disk was wiped or rolled back: it may be refused */
 	nsec_t full_until;         /* others filled its disk until then; NSEC_NEVER: they still do */
 	bool rotted;               /* its last record may be gone, which is a step back */

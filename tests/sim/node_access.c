@@ -100,6 +100,7 @@ void access_start(struct node *n)
 	        .block_shift = FILE_BLOCK_SHIFT,
 	        .buffer_bytes = ACCESS_BUFFER_BYTES,
 	        .journal_slack_bytes = 1u << 20,
+	        .follow_writer = n->c->shape.follow_writer,
 	        .exceptions_max = n->c->shape.exceptions_max,
 	        .bugs = n->c->shape.volume_bugs,
 	};
@@ -141,10 +142,9 @@ void access_peer(struct node *n, server_id_t peer, bool up)
 nsec_t access_tick(struct node *n, nsec_t now)
 {
 	nsec_t a = session_tick(n->session, now), b = vol_tick(n->volume, now);
-	const struct map *m = vol_map(n->volume);
 
-	if (m && m->version != n->map_seen) {
-		n->map_seen = m->version;
+	if (vol_maps(n->volume) != n->maps_seen) {
+		n->maps_seen = vol_maps(n->volume);
 		simnet_update(&n->c->net);
 	}
 	return MIN(a, b);
@@ -152,7 +152,5 @@ nsec_t access_tick(struct node *n, nsec_t now)
 
 bool cluster_access_knows(const struct node *access, const struct node *core)
 {
-	const struct map *m = access->alive && access->volume ? vol_map(access->volume) : NULL;
-
-	return m && map_find_server(m, core->id);
+	return access->alive && access->volume && vol_knows_server(access->volume, core->id);
 }

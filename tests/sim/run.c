@@ -9,6 +9,7 @@
 #include "tests/sim/check_replicas.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/mover.h"
 #include "tests/sim/scenario.h"
 
 #define START_MAX (20 * NSEC_SEC)
@@ -37,6 +38,7 @@ void run_shape(struct shape *s, const struct run_options *o)
 	        .shared_timeout = 500 * NSEC_MSEC,
 	        .recover_after = o->seed % 2 ? NSEC_SEC : 0,
 	        .follow = o->seed % 4 == 1 ? NSEC_SEC : 0,
+	        .follow_writer = o->seed % 2 ? NSEC_SEC : 0,
 	        .think = (nsec_t)(5 + random_below(&r, 60)) * NSEC_MSEC,
 	        .disk_bytes = 64u << 20,
 	        .requests_max = o->seed % 4 == 2 ? 16 : 0,
@@ -54,6 +56,7 @@ void run_shape(struct shape *s, const struct run_options *o)
 	}
 	s->hints = s->sites > 3 && random_chance(&r, 500) ? 5 : 3;
 	s->hints = MIN(s->hints, s->sites);
+	s->moves = (s->sites > 3 || s->cores_per_site > 1) && o->seed % 5 < 3;
 }
 
 static bool all_serving(struct cluster *c)
@@ -198,6 +201,7 @@ static void random_run(struct cluster *c)
 	c->calm = classes == 0 && c->shape.drift_ppm == 0 && c->shape.full_sites == 0;
 	start_clients(c);
 	faults_start(&f, c, classes);
+	mover_start(c);
 	world_run(&c->w, c->w.now + c->shape.faults_for);
 	if (c->w.failed)
 		return;

@@ -9,6 +9,7 @@ void shape_three_sites(struct shape *s)
 	s->hints = 3;
 	s->cores_per_site = 1;
 	s->names = s->appends = s->locks = false;
+	s->follow_writer = 0;
 	s->wan_ms_max = 5;
 	s->drift_ppm = 0;
 	s->full_sites = 0;

@@ -46,6 +46,30 @@ void scenario_a8_rollback(struct cluster *c)
 	a8(c, true);
 }
 
+/* Site 3 has a new disk, which is filled under a lease that was no recovery. Then it misses a flushed write:
+ * what it was filled with does not outrank that when the writer dies. */
+void scenario_a8_refilled(struct cluster *c)
+{
+	struct node *core = cluster_find(c, cluster_core_id(3, 0));
+	struct client *a, *b;
+
+	if (!stage_begin(c, 1, &a, 2, &b))
+		return;
+	stage_expect(c, stage_write(a, 1, 0, 16, true) == 0, "first write");
+	stage_expect(c, stage_read(b, 1, 0, 16) == 0, "B reads: the lease is given back");
+	stage_crash(c, core->id, true);
+	node_wipe(core);
+	stage_restart(c, core->id);
+	stage_wait(c, 8 * NSEC_SEC);
+	stage_cut(c, cluster_access_id(1), core->id, true);
+	stage_expect(c, stage_write(a, 1, 0, 1, true) == 0, "second write");
+	stage_crash(c, cluster_access_id(1), true);
+	stage_crash(c, cluster_core_id(1, 0), true);
+	stage_cut(c, cluster_access_id(1), core->id, false);
+	stage_expect(c, stage_read(b, 1, 0, 16) == 0, "B takes the file over");
+	stage_end(c);
+}
+
 /* Site 3 acknowledges a write of which its heartbeats tell nobody, the lease is given back, and its disk
  * goes back to what heartbeats had told: nobody may read there. */
 void scenario_a8_unheard(struct cluster *c)

@@ -7,6 +7,16 @@
 void shape_three_sites(struct shape *s);
 void shape_two_cores(struct shape *s);
 
+void shape_four_sites(struct shape *s);
+void shape_drained(struct shape *s);
+void shape_follow_writer(struct shape *s);
+void scenario_a4_unfilled(struct cluster *c);
+void scenario_a4_written(struct cluster *c);
+void scenario_a4_drain(struct cluster *c);
+void scenario_a4_lagging(struct cluster *c);
+void scenario_a4_around(struct cluster *c);
+void scenario_follow_writer(struct cluster *c);
+
 void scenario_a1(struct cluster *c);
 void scenario_a1_mixture(struct cluster *c);
 void scenario_a2(struct cluster *c);
@@ -53,6 +63,7 @@ void scenario_a9_lock_sealed(struct cluster *c);
 void scenario_p7_attr(struct cluster *c);
 void scenario_a8_blank(struct cluster *c);
 void scenario_a8_rollback(struct cluster *c);
+void scenario_a8_refilled(struct cluster *c);
 void scenario_a8_unheard(struct cluster *c);
 void scenario_a8_late(struct cluster *c);
 void scenario_a8_twice(struct cluster *c);

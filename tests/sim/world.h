@@ -21,7 +21,9 @@ struct event {
 enum world_tracing { TRACING_OFF, TRACING_RING, TRACING_ALL };
 
 /* One generator per concern: a new draw in one place does not shift the others. */
-enum world_stream { STREAM_NET, STREAM_FAULT, STREAM_CLIENT, STREAM_SHAPE, STREAM_NODE, STREAMS };
+enum world_stream {
+	STREAM_NET, STREAM_FAULT, STREAM_CLIENT, STREAM_SHAPE, STREAM_NODE, STREAM_OPERATOR, STREAMS
+};
 
 struct world {
 	nsec_t now;

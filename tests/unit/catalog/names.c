@@ -188,7 +188,7 @@ Test(catalog_names, a_file_without_names_stays_an_orphan_until_nobody_has_it)
 	uint64_t f = make_held(w.a, "f"), orphan = 0;
 	struct msg q = {.type = MSG_TYPE_q_files};
 	struct catalog_stats stats;
-	uint8_t ids[16];
+	uint8_t ids[2 * Q_FILES_BYTES] = {0};
 
 	cr_assert_eq(lock(w.a, f, 5, F_WRLCK, 0, 10), STATUS_OK);
 	cr_assert_eq(gone(f), STATUS_OK);
@@ -201,8 +201,8 @@ Test(catalog_names, a_file_without_names_stays_an_orphan_until_nobody_has_it)
 	cr_assert_eq(hard_link(w.a, f, FILE_ROOT, "again"), STATUS_NOT_FOUND);
 
 	put_u64le(ids, f);
-	put_u64le(ids + 8, f + 1);
-	q.q_files.inos = (struct span){ids, 16};
+	put_u64le(ids + Q_FILES_BYTES, f + 1);
+	q.q_files.inos = (struct span){ids, sizeof(ids)};
 	cr_assert_eq(query(&q), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_bytes.bytes.len, 0, "neither the orphan nor an id not given yet");
 	world_check();

@@ -57,13 +57,13 @@ Test(catalog_queries, statfs_sums_the_mapped_servers)
 
 Test(catalog_queries, odd_lists_of_files_are_refused)
 {
-	uint8_t bytes[8] = {0};
+	uint8_t bytes[Q_FILES_BYTES] = {0};
 	struct msg q = {.type = MSG_TYPE_q_files, .q_files = {.inos = {bytes, 7}}};
 	struct msg op = {.type = MSG_TYPE_op_orphan_gone, .op_orphan_gone = {.inos = {bytes, 7}}};
 
 	cr_assert_eq(query(&q), STATUS_INVALID);
 	cr_assert_eq(apply(&op), STATUS_INVALID);
-	q.q_files.inos.len = 8;
+	q.q_files.inos.len = Q_FILES_BYTES;
 	cr_assert_eq(query(&q), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_bytes.bytes.len, 0);
 }

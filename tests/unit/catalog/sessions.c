@@ -147,16 +147,13 @@ Test(catalog_sessions, core_servers_make_map_versions)
 Test(catalog_sessions, old_maps_are_kept_while_files_name_them)
 {
 	uint64_t f = make(w.a, FILE_ROOT, "f", S_IFREG), version = inode_of(f).fields.map;
-	struct msg op = {.type = MSG_TYPE_op_map, .op_map = {.server = 6, .map = version}};
+	struct msg op = {.type = MSG_TYPE_op_drain, .op_drain = {.server = 6, .drain = 1, .slot = 0xffff}};
 	struct msg q = {.type = MSG_TYPE_q_map, .q_map = {.map = version}};
 	struct map *m;
 
 	cr_assert_eq(catalog_map_get(w.cat, version - 1, &m), -ENOENT, "no file is placed by it");
-	op.op_map.map--;
-	cr_assert_eq(apply(&op), STATUS_MOVED);
-	op.op_map.map++;
 	cr_assert_eq(apply(&op), STATUS_OK);
-	cr_assert_eq(apply(&op), STATUS_MOVED);
+	cr_assert_eq(apply(&op), STATUS_EXISTS);
 	cr_assert_eq(catalog_map(w.cat)->servers, 5);
 	cr_assert_eq(query(&q), STATUS_OK);
 	cr_assert_eq(map_decode(w.reply.m.r_bytes.bytes.p, w.reply.m.r_bytes.bytes.len, &m), 0);
@@ -171,19 +168,28 @@ Test(catalog_sessions, old_maps_are_kept_while_files_name_them)
 	cr_assert_eq(query(&q), STATUS_OK, "the newest");
 }
 
-Test(catalog_sessions, files_need_three_core_servers)
+/* P1: three replicas in three sites must stay possible. */
+Test(catalog_sessions, not_too_many_core_servers_are_drained)
 {
-	for (server_id_t id = 1; id <= 4; id++) {
-		struct msg op = {
-			.type = MSG_TYPE_op_map,
-			.op_map = {.server = id, .map = catalog_map(w.cat)->version},
-		};
+	struct msg op = {.type = MSG_TYPE_op_drain, .op_drain = {.server = 1, .drain = 1, .slot = 0xffff}};
 
+	cr_assert_eq(apply(&op), STATUS_OK);
+	op.op_drain.server = 4;
+	cr_assert_eq(apply(&op), STATUS_NO_SPACE, "the last one of its site");
+	op.op_drain.server = 9;
+	cr_assert_eq(apply(&op), STATUS_NOT_FOUND);
+	for (server_id_t id = 2; id <= 3; id++) {
+		op.op_drain.server = id;
 		cr_assert_eq(apply(&op), STATUS_OK);
 	}
-	cr_assert_eq(create(w.a, FILE_ROOT, "f", S_IFREG), STATUS_NO_SPACE);
-	cr_assert_eq(find(FILE_ROOT, "f"), 0);
-	make(w.a, FILE_ROOT, "d", S_IFDIR);
+	cr_assert_eq(catalog_map(w.cat)->servers, 3);
+	cr_assert_eq(create(w.a, FILE_ROOT, "f", S_IFREG), STATUS_OK);
+	/* Its registration does not bring it back, the operator does. */
+	cr_assert_eq(register_core(3, 2, 2, 1), STATUS_OK);
+	cr_assert_eq(catalog_map(w.cat)->servers, 3);
+	op.op_drain.drain = 0;
+	cr_assert_eq(apply(&op), STATUS_OK);
+	cr_assert_not_null(map_find_server(catalog_map(w.cat), 3));
 }
 
 /* --- disks that forget (A8) --- */
@@ -409,7 +415,7 @@ Test(catalog_sessions, a_reclaim_does_not_forget_a_new_disk)
 Test(catalog_sessions, a_restore_starts_a_new_incarnation)
 {
 	uint64_t f = make(w.a, FILE_ROOT, "f", S_IFREG), lost = f + 1;
-	uint8_t ids[24];
+	uint8_t ids[3 * Q_FILES_BYTES] = {0};
 	struct msg q = {.type = MSG_TYPE_q_files, .q_files = {.inos = {ids, sizeof(ids)}}};
 
 	cr_assert_eq(remove_name(w.a, FILE_ROOT, "f", false), STATUS_OK);
@@ -417,8 +423,8 @@ Test(catalog_sessions, a_restore_starts_a_new_incarnation)
 	cr_assert_eq(catalog_raise_incarnation(w.cat), 0);
 	cr_assert_eq(make(w.a, FILE_ROOT, "g", S_IFREG) >> 48, 2);
 	put_u64le(ids, f);
-	put_u64le(ids + 8, lost);
-	put_u64le(ids + 16, FILE_ROOT);
+	put_u64le(ids + Q_FILES_BYTES, lost);
+	put_u64le(ids + 2 * Q_FILES_BYTES, FILE_ROOT);
 	cr_assert_eq(query(&q), STATUS_OK);
 	cr_assert_eq(w.reply.m.r_bytes.bytes.len, 8, "what the backup never knew is not deleted");
 	cr_assert_eq(get_u64le(w.reply.m.r_bytes.bytes.p), f);

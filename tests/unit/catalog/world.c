@@ -65,7 +65,7 @@ void world_teardown(void)
 static bool has_slot(const struct msg *op)
 {
 	return op->type != MSG_TYPE_op_session && op->type != MSG_TYPE_op_session_end &&
-	       op->type != MSG_TYPE_op_orphan_gone && op->type != MSG_TYPE_op_map &&
+	       op->type != MSG_TYPE_op_orphan_gone && op->type != MSG_TYPE_op_drain &&
 	       op->type != MSG_TYPE_op_shown;
 }
 

@@ -40,6 +40,22 @@ Test(config, leadership_follows_the_work_or_not)
 	cr_assert_not_null(strstr(why, "follow \"sometimes\": use a duration"), "%s", why);
 }
 
+Test(config, homes_follow_their_writers_or_not)
+{
+	const char *access = "[server]\nid = 19\nkind = access\nlisten = 127.1.0.9:7300\n"
+	                     "directory = /var/a\nmount = /m\nfollow_writer = %s\n";
+	char text[200];
+
+	snprintf(text, sizeof(text), access, "2min");
+	cr_assert_eq(parse(text), 0, "%s", why);
+	cr_assert_eq(c.follow_writer, 120 * NSEC_SEC);
+	snprintf(text, sizeof(text), access, "never");
+	cr_assert_eq(parse(text), 0, "%s", why);
+	cr_assert_eq(c.follow_writer, NSEC_NEVER);
+	snprintf(text, sizeof(text), access, "soon");
+	cr_assert_lt(parse(text), 0);
+}
+
 Test(config, reads_what_a_person_writes)
 {
 	unsigned order[CONFIG_HINTS_MAX];

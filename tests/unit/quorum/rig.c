@@ -493,7 +493,7 @@ void rig_send(struct rig *g, unsigned client, struct msg *m)
 {
 	struct rig_client *c = &g->client[client];
 	struct client_event *x = mem_new(sizeof(*x));
-	bool change = m->type >= MSG_TYPE_op_session && m->type <= MSG_TYPE_op_map;
+	bool change = m->type >= MSG_TYPE_op_session && m->type <= MSG_TYPE_op_drain;
 
 	m->id = ++g->next_id;
 	if (m->type != MSG_TYPE_admin) {

@@ -74,7 +74,7 @@ static void catalog_answer(const struct msg *m)
 			.nonce = m->heartbeat.nonce, .term = 1, .session_ms = 5000, .shared_ms = 800};
 	} else {
 		cr_assert_eq(m->type, MSG_TYPE_q_files);
-		for (uint32_t i = 0; i < m->q_files.inos.len; i += 8) {
+		for (uint32_t i = 0; i < m->q_files.inos.len; i += Q_FILES_BYTES) {
 			rig.asked++;
 			found = found || get_u64le(m->q_files.inos.p + i) == rig.gone;
 		}

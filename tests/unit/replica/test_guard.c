@@ -52,9 +52,9 @@ Test(replica_guard, answers_no_read_that_ends_after_the_session)
 	cr_assert_not_null(strstr(rig.log, "31#2 read_reply status=1 "), "%s", rig.log);
 }
 
-Test(replica_guard, refuses_another_map_version)
+Test(replica_guard, refuses_an_earlier_map_version)
 {
-	struct msg m = {.type = MSG_TYPE_seal, .seal = {FILE_7, MAP + 1, 9}};
+	struct msg m = {.type = MSG_TYPE_seal, .seal = {FILE_7, MAP - 1, 9}};
 
 	rig_write(0, VERSION_NONE, ver(1, 1), 0, 1, 'a');
 	rig_send(&m);
