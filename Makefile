@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 # Programs as root: mounting needs it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all deps build asan tsan demo demo-stop test fresh soak bench clean
+.PHONY: all deps build asan tsan demo demo-stop test fresh soak bench bench-distance clean
 
 all: build
 
@@ -60,6 +60,10 @@ soak: build
 
 bench: build
 	@$(SUDO) bench/run $(BUILD)/bin
+
+# The same servers with 0, 10 and 30 ms of round trip between the sites, beside what may be expected there.
+bench-distance: build
+	@$(SUDO) bench/distance $(BUILD)/bin
 
 clean:
 	@rm -rf build/release build/asan build/tsan

@@ -11,11 +11,10 @@ import sys
 import time
 
 from cluster import wait_for
-from drill import bird, faults, guard, ledger, net, run_id, topology
+from drill import bird, faults, guard, ledger, net, run_id, stream, topology
 from drill.guard import expect, says, step
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STREAM = os.path.join(HERE, "drill", "stream.py")
 LATE = 0.015    # seconds that a busy machine may add to a round trip
 TWO_SITES = """
 [network]
@@ -65,13 +64,9 @@ def times(said):
     return [float(ms) / 1e3 for ms in re.findall(r"time=([\d.]+)", said)]
 
 
-def stream(n, seconds):
+def carried(n, seconds):
     """Bits a second of a TCP stream from a to b."""
-    receiver = n.popen("b", [sys.executable, STREAM, "receive", "10.2.0.1", 5000],
-                       stdout=subprocess.PIPE, text=True)
-    receiver.stdout.readline()
-    n.popen("a", [sys.executable, STREAM, "send", "10.2.0.1", 5000, seconds]).wait()
-    return int(receiver.communicate()[0])
+    return stream.end(stream.begin(n, "a", "b", seconds))
 
 
 def counters(n):
@@ -121,12 +116,12 @@ def losses(n):
 
 def rates(n):
     with broken(n, "rate left-right 20Mbit out"):
-        slow = stream(n, 2)
+        slow = carried(n, 2)
         expect(f"{slow / 1e6:.1f} Mbit/s where 20 is the rate", 12e6 <= slow <= 21e6)
-    full = stream(n, 1.5)
+    full = carried(n, 1.5)
     expect(f"{full / 1e6:.0f} Mbit/s over 1 Gbit/s", 500e6 <= full <= 1010e6)
     with broken(n, "rate left-right unlimited"):
-        most = stream(n, 1.5)
+        most = carried(n, 1.5)
         expect(f"{most / 1e6:.0f} Mbit/s without a limit", most >= 1e9)
     step(f"rates: {slow / 1e6:.1f} of 20, {full / 1e6:.0f} of 1000, at most {most / 1e6:.0f} Mbit/s")
 

@@ -3,11 +3,18 @@
 
 usage: stream.py receive ADDRESS PORT        prints "ready", then bits per second of one stream
        stream.py send ADDRESS PORT SECONDS
+
+    ends = stream.begin(network, a, b, seconds)     a stream from site to site; others may run at once
+    stream.end(ends)                                its bits per second
 """
 
+import os
 import socket
+import subprocess
 import sys
 import time
+
+PORT = 5000
 
 
 def receive(address, port):
@@ -28,6 +35,19 @@ def send(address, port, seconds):
         block, end = bytes(1 << 20), time.monotonic() + seconds
         while time.monotonic() < end:
             s.sendall(block)
+
+
+def begin(network, a, b, seconds):
+    address, program = network.address(b), [sys.executable, os.path.realpath(__file__)]
+    receiver = network.popen(b, [*program, "receive", address, PORT], stdout=subprocess.PIPE, text=True)
+    receiver.stdout.readline()
+    return receiver, network.popen(a, [*program, "send", address, PORT, seconds])
+
+
+def end(ends):
+    receiver, sender = ends
+    sender.wait()
+    return int(receiver.communicate()[0])
 
 
 if __name__ == "__main__":
