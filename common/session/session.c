@@ -17,6 +17,8 @@
 #define OPEN_RESEND (300 * NSEC_MSEC)
 #define UNANSWERED_MAX 2
 #define PROBE_EVERY (2 * NSEC_SEC)
+/* What a hint server may take to pass on a first answer, before one that is farther away is used. */
+#define FIRST_ANSWER_WITHIN (200 * NSEC_MSEC)
 
 static nsec_t now_of(const struct session *s)
 {
@@ -37,6 +39,7 @@ struct session *session_new(struct env *env, const struct session_config *c,
 	s->ctx = ctx;
 	/* Ids start at random, so that no answer to an earlier process fits. */
 	s->next_id = env->random(env) | 1;
+	s->patient_until = now_of(s) + FIRST_ANSWER_WITHIN;
 	return s;
 }
 
@@ -116,6 +119,7 @@ static void use_hint(struct session *s, unsigned hint, nsec_t now)
 		return;
 	TRACE("session.hint from to", s->config.hint[s->hint], s->config.hint[hint], 0, 0);
 	s->hint = hint;
+	s->patient_until = now + FIRST_ANSWER_WITHIN;
 	s->unanswered = 0;
 	s->next_probe = now + PROBE_EVERY;
 	s->stats.hint_changes++;
@@ -125,17 +129,18 @@ static void use_hint(struct session *s, unsigned hint, nsec_t now)
 static void beat(struct session *s, nsec_t now)
 {
 	unsigned before = s->hint, n = s->config.hints;
+	int rc = -ENOTCONN;
 
 	s->next_beat = now + (s->id ? s->config.heartbeat : OPEN_RESEND);
 	if (s->unanswered >= UNANSWERED_MAX)
 		use_hint(s, (s->hint + 1) % n, now);
-	for (unsigned i = 0; i < n; i++) {
-		int rc = s->id ? send_heartbeat(s, s->hint, false) : send_open(s);
-
-		if (rc != -ENOTCONN)
-			break;
-		use_hint(s, (s->hint + 1) % n, now);
+	for (unsigned i = 0; rc == -ENOTCONN && i < n; i++) {
+		rc = s->id ? send_heartbeat(s, s->hint, false) : send_open(s);
+		if (rc == -ENOTCONN)
+			use_hint(s, (s->hint + 1) % n, now);
 	}
+	if (rc == -ENOTCONN)
+		s->patient_until = 0;
 	if (s->hint != before)
 		calls_resend_all(s);
 }
@@ -235,8 +240,10 @@ void session_hint_up(struct session *s, server_id_t hint)
 		return;
 	if (i == 0 && s->hint)
 		s->next_probe = 0;
-	if (i == s->hint || !session_valid(s)) {
+	/* After a start the nearest comes first and the others right behind it: they are no better. */
+	if (i == s->hint || (!session_valid(s) && (i < s->hint || now >= s->patient_until))) {
 		use_hint(s, i, now);
+		s->patient_until = now + FIRST_ANSWER_WITHIN;
 		beat(s, now);
 		calls_resend_all(s);
 	}

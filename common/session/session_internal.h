@@ -55,6 +55,7 @@ struct session {
 	bool up_told, shared_told; /* what the owner was told last: valid, shared leases good */
 
 	unsigned hint;        /* index of the one in use */
+	nsec_t patient_until; /* none that is farther away is used before, for being connected */
 	unsigned unanswered;  /* sent by way of it since it last passed an answer on */
 	nsec_t next_probe;    /* of the nearest hint server, while another is in use */
 

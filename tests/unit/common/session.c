@@ -329,6 +329,36 @@ Test(session, opens_as_soon_as_a_hint_server_is_connected)
 	cr_assert_eq(session_via(w.s), HINT_NEAR);
 }
 
+/* All connect within a round trip, the nearest first: the last one would be the farthest, and every
+ * question of the next two seconds would go there and back. */
+Test(session, opens_by_the_nearest_of_all_that_are_connected_at_once)
+{
+	w.down[HINT_NEAR] = w.down[HINT_MIDDLE] = w.down[HINT_FAR] = true;
+	run_ms(10);
+	w.down[HINT_NEAR] = false;
+	session_hint_up(w.s, HINT_NEAR);
+	run_ms(10);
+	w.down[HINT_MIDDLE] = w.down[HINT_FAR] = false;
+	session_hint_up(w.s, HINT_MIDDLE);
+	session_hint_up(w.s, HINT_FAR);
+	cr_assert_eq(session_via(w.s), HINT_NEAR);
+	answer_open(last(MSG_TYPE_op_session), 5);
+	answer_beat(last(MSG_TYPE_heartbeat), 1);
+	cr_assert_eq(last(MSG_TYPE_heartbeat)->via, HINT_NEAR);
+}
+
+/* Who has got nothing by way of the nearest does not wait for it when another comes back. */
+Test(session, takes_a_farther_one_where_the_nearest_passes_nothing_on)
+{
+	run_ms(250);
+	cr_assert_eq(session_via(w.s), HINT_NEAR);
+	session_hint_up(w.s, HINT_FAR);
+	cr_assert_eq(session_via(w.s), HINT_FAR);
+	cr_assert_eq(last(MSG_TYPE_op_session)->via, HINT_FAR);
+	session_hint_up(w.s, HINT_MIDDLE);
+	cr_assert_eq(session_via(w.s), HINT_MIDDLE);
+}
+
 /* A leader's first answer gives no shared leases; the second one is asked for at once, but a leader
  * that never gives any is not flooded. */
 Test(session, hurries_once_for_shared_leases)
