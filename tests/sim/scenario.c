@@ -5,6 +5,7 @@
 const struct scenario scenarios[] = {
         {"calm", "nothing breaks: no operation may fail", NULL, scenario_calm},
         {"follow", "the leader of the catalog goes where the work is", shape_follow, scenario_follow},
+        {"follow-slowly", "and to little work that goes a long way", shape_follow, scenario_follow_slowly},
         {"p1", "what was flushed survives the first site", shape_three_sites, scenario_p1},
         {"a1", "a lost write must not come back with the next recovery", shape_three_sites, scenario_a1},
         {"a1-mixture", "nor make a mixture of replicas", shape_three_sites, scenario_a1_mixture},

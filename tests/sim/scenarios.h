@@ -81,6 +81,7 @@ void scenario_a13_sync(struct cluster *c);
 void scenario_a14(struct cluster *c);
 void shape_follow(struct shape *s);
 void scenario_follow(struct cluster *c);
+void scenario_follow_slowly(struct cluster *c);
 void scenario_a15(struct cluster *c);
 void scenario_p8_one(struct cluster *c);
 void scenario_p8_voter(struct cluster *c);
