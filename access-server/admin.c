@@ -5,6 +5,8 @@
  *   invalidate  {"ino": N}: the kernel drops what it caches of the inode */
 #include "access-server/access.h"
 
+#include "common/base/clock.h"
+
 static json_t *volume_json(struct access *a)
 {
 	struct vol_stats v;
@@ -52,6 +54,24 @@ void access_stats(struct server *s, json_t *o)
 	admin_put(o, "map", map ? map->version : 0);
 }
 
+/* "lost": {"ms_ago", "epoch", "by": server id or 0, "why", "handles": not closed yet}; absent if it was not
+ * lately */
+static void add_loss(struct access *a, uint64_t ino, json_t *o)
+{
+	struct vol_loss loss;
+	json_t *lost;
+
+	if (!vol_get_loss(a->volume, ino, &loss))
+		return;
+	lost = json_object();
+	admin_put(lost, "ms_ago", (uint64_t)((clock_boottime() - loss.at) / NSEC_MSEC));
+	admin_put(lost, "epoch", loss.epoch);
+	admin_put(lost, "by", loss.by);
+	admin_put_text(lost, "why", loss.why);
+	admin_put(lost, "handles", loss.handles);
+	json_object_set_new(o, "lost", lost);
+}
+
 static json_t *run_file(void *ctx, const json_t *args, enum status *status)
 {
 	struct access *a = ctx;
@@ -62,6 +82,7 @@ static json_t *run_file(void *ctx, const json_t *args, enum status *status)
 
 	(void)status;
 	json_object_set_new(o, "held", json_boolean(held));
+	add_loss(a, ino, o);
 	if (!held)
 		return o;
 	admin_put(o, "epoch", f.epoch);

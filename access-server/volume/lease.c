@@ -335,12 +335,19 @@ void file_fail(struct file *f)
 	file_waiting_fail(f);
 }
 
-void lease_lost(struct file *f, const char *why)
+void lease_lost(struct file *f, const char *why, server_id_t by)
 {
-	vol_log(f->v, "volume.lost",
-		"file=%" PRIu64 " epoch=%" PRIu64
-		": lease lost, open handles fail until closed: %s",
-		f->ino, f->epoch, why);
+	if (by)
+		vol_log(f->v, "volume.lost",
+		        "file=%" PRIu64 " epoch=%" PRIu64
+		        ": lease lost to access server %u, open handles fail until closed: %s",
+		        f->ino, f->epoch, by, why);
+	else
+		vol_log(f->v, "volume.lost",
+		        "file=%" PRIu64 " epoch=%" PRIu64
+		        ": lease lost, open handles fail until closed: %s",
+		        f->ino, f->epoch, why);
+	loss_note(f, why, by);
 	file_fail(f);
 	locks_lost(f);
 	lease_none(f);
@@ -356,7 +363,7 @@ void lease_sealed(struct file *f, uint64_t seal)
 		return;
 	}
 	if (f->lease == LEASE_EXCLUSIVE) {
-		lease_lost(f, "a server is sealed at a higher epoch");
+		lease_lost(f, "a core server is sealed at a higher epoch", 0);
 		return;
 	}
 	lease_drop_shared(f);
@@ -380,7 +387,8 @@ static void on_reclaim(struct session_call *c, const struct msg *m)
 	if (m->type != MSG_TYPE_r_lease || m->r_lease.status != STATUS_OK ||
 	    (f->lease == LEASE_EXCLUSIVE &&
 	     (m->r_lease.epoch != f->epoch || m->r_lease.granted != LEASE_EXCLUSIVE))) {
-		lease_lost(f, "taken by another after the session ended");
+		lease_lost(f, "taken by another after the session ended",
+		           m->type == MSG_TYPE_r_lease ? m->r_lease.taken_by : 0);
 		locks_reclaimed(f);
 		return;
 	}

@@ -52,7 +52,8 @@ void inode_ask(struct file *f, struct vol_req *req, void (*then)(struct file *f,
 void lease_ask(struct file *f, enum lease_mode mode);
 void lease_granted(struct file *f, enum lease_mode mode, bool fresh);
 void lease_drop_shared(struct file *f);      /* void: forget it, tell the kernel */
-void lease_lost(struct file *f, const char *why); /* taken by another: buffer and handles are lost */
+/* Taken by another (0: by whom is not known): buffer and handles are lost. */
+void lease_lost(struct file *f, const char *why, server_id_t by);
 void lease_sealed(struct file *f, uint64_t seal); /* a server showed a seal above our epoch */
 void lease_inval_kernel(struct file *f);
 void lease_inval_forget(struct file *f);
@@ -338,6 +339,7 @@ void stale_tell_clean(struct file *f); /* stale_told.c: nothing is stale, the ca
 void recall_timer(struct file *f);
 void recall_ask_timer(struct file *f); /* the same while a lease is asked for */
 /* attr_asked.c: the kernel asks for attributes of the file; the answer is with the kernel. */
+void loss_note(struct file *f, const char *why, server_id_t by); /* losses.c */
 void attr_asked(struct file *f, struct vol_req *req);
 void attr_answered(struct volume *v, uint64_t ino);
 /* It still waits for such an answer, and the invalidation that has been due since then should, too. */

@@ -133,7 +133,7 @@ static void on_release(struct session_call *c, const struct msg *m)
 		file_deleted(f);
 	if (m->r_status.status != STATUS_OK) {
 		if (f->lease != LEASE_NONE)
-			lease_lost(f, "taken by another before it was given back");
+			lease_lost(f, "taken by another before it was given back", 0);
 		else
 			file_run(f);
 		return;

@@ -20,7 +20,7 @@ static void on_told(struct session_call *c, const struct msg *m)
 	else if (m && (m->r_status.status == STATUS_BUSY || m->r_status.status == STATUS_NOT_LEADER))
 		repair_kick(f, ASK_AGAIN);
 	else if (m) {
-		lease_lost(f, "taken by another while it was held");
+		lease_lost(f, "taken by another while it was held", 0);
 		return;
 	}
 	recall_step(f); /* a release waits for this call */

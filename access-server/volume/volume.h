@@ -204,6 +204,17 @@ struct vol_file_stats {
 	uint64_t epoch, size, mtime;
 	uint64_t unflushed_bytes;   /* of them, and of times and trims: not yet on two replicas */
 };
+/* The last time the file was lost here: its lease, or locks, taken by another, and what was not flushed
+ * with it. */
+struct vol_loss {
+	uint64_t ino, epoch;
+	nsec_t at;                  /* it was noticed; as vol_tick()'s now */
+	server_id_t by;             /* who was granted something of it last; 0: not told */
+	const char *why;
+	unsigned handles;           /* that are lost and not closed yet */
+};
+bool vol_get_loss(struct volume *v, uint64_t ino, struct vol_loss *out);
+
 /* The file as its writer has it now, for the administrator. False: not held for writing here, or
  * not yet known, or there is no session. */
 bool vol_get_file(struct volume *v, uint64_t ino, struct vol_file_stats *out);

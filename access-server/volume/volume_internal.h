@@ -299,6 +299,7 @@ void locks_lost(struct file *f);       /* the session ended and the file was tak
 void locks_reclaimed(struct file *f);  /* op_reclaim was answered: what waited for that is sent */
 void locks_file_free(struct file *f);
 
+#define LOSSES_MAX 64 /* remembered */
 #define BAD_TOLD_MAX 64 /* past it, the core servers tell again */
 
 /* --- the volume --- */
@@ -363,6 +364,8 @@ struct volume {
 		uint32_t page;
 	} bad_told[BAD_TOLD_MAX];
 	unsigned bad_tolds;
+	struct vol_loss loss[LOSSES_MAX]; /* losses.c */
+	unsigned next_loss;
 	struct session_call move_call;
 	bool move_asking;
 	uint64_t moving;

@@ -342,9 +342,11 @@ enum status {
 	X(u64, files_complete_from) X(u64, start)
 /* recover = 1: this is a recovery, with the new epoch; the holder must seal and compare before it
  * serves. Otherwise stale says what lags (stale.h), and size and times are the truth. */
-/* grant: of a shared one; the ids of recalls count with it, so that a lower one means an older grant. */
+/* grant: of a shared one; the ids of recalls count with it, so that a lower one means an older grant.
+ * taken_by: with LOST, the server that was granted something of the file last. */
 #define MSG_R_LEASE(X) \
-	REPLY_FIELDS(X) X(u8, granted) X(u8, recover) X(u64, grant) INODE_FIELDS(X) X(span, stale)
+	REPLY_FIELDS(X) X(u8, granted) X(u8, recover) X(u64, grant) X(u32, taken_by) INODE_FIELDS(X) \
+	X(span, stale)
 #define MSG_R_LOCK(X) REPLY_FIELDS(X) X(u64, start) X(u64, end) X(u32, pid) X(u8, type)
 #define MSG_R_STATFS(X) REPLY_FIELDS(X) X(u64, total) X(u64, free) X(u64, files)
 /* As in op_release, or in op_move where from = 0. */

@@ -218,6 +218,7 @@ struct catalog_inode {
 	bool unclean;                /* the next grant is a recovery */
 	session_id_t lost_by;        /* that held it when it ended, and may reclaim it; 0: nobody */
 	bool recovering;             /* the holder's grant was one */
+	server_id_t taken_by;        /* that was granted a lease or lock last; 0: nobody yet */
 	bool refill;                 /* a replica has a new disk; will be marked when given back */
 };
 

@@ -71,6 +71,7 @@ bool catalog_inode(struct catalog *c, uint64_t ino, struct catalog_inode *out)
 		.unclean = i.flags & INO_UNCLEAN,
 		.lost_by = i.lost_by,
 		.recovering = i.flags & INO_RECOVER,
+		.taken_by = i.taken_by,
 		.refill = i.flags & INO_REFILL,
 	};
 	reply_inode(&out->fields, &i);

@@ -145,6 +145,7 @@ enum status op_reclaim(struct catalog *c, const struct msg *m, struct catalog_re
 		return STATUS_INVALID;
 	if (!inode_load(c, op->ino, &i))
 		return STATUS_STALE;
+	reply->m.r_lease.taken_by = i.taken_by;
 	if (!server_load(c, c->session.server, &server) || op->old_session == 0 ||
 	    server.ended != op->old_session ||
 	    last_other_grant(&i, server.id) > server.ended_index)

@@ -22,6 +22,7 @@ struct ctl {
 
 enum ctl_exit ctl_status(struct ctl *c);
 enum ctl_exit ctl_file_show(struct ctl *c, const char *path);
+enum ctl_exit ctl_why(struct ctl *c, const char *path);
 /* Adds "bad_pages": [{"server", "ino", "block", "page", "path"}], what core servers found and nobody
  * repaired yet, the first 100 of each. */
 void ctl_add_bad_pages(struct ctl *c, json_t *status);
@@ -43,6 +44,8 @@ enum ctl_exit ctl_drill(char **argv);
 /* Asks the catalog's leader through the first hint server that answers, until c->timeout is over;
  * says why it has none on standard error. -EREMOTEIO: the leader refused, *reply says why. */
 MUST_CHECK int ctl_ask_leader(struct ctl *c, const char *verb, json_t *args, json_t **reply);
+/* The answer of one server, by its row of the status; NULL if it has none. */
+json_t *ctl_ask_server(struct ctl *c, const json_t *server, const char *verb, json_t *args);
 /* The leader's status; NULL after a word about why there is none. */
 json_t *ctl_get_status(struct ctl *c);
 

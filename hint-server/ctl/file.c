@@ -10,8 +10,7 @@
 #define CONNECTED_WITHIN (500 * NSEC_MSEC)
 #define PAUSE (10 * NSEC_MSEC)
 
-/* The answer of one server, by its row of the status; NULL if it has none. */
-static json_t *ask_server(struct ctl *c, const json_t *server, const char *verb, json_t *args)
+json_t *ctl_ask_server(struct ctl *c, const json_t *server, const char *verb, json_t *args)
 {
 	server_id_t id = (server_id_t)ctl_number(server, "id");
 	json_t *answer = NULL;
@@ -62,7 +61,7 @@ static void ask_cores(struct ctl *c, const json_t *servers, const char *verb, js
 		if (!is_core(s))
 			continue;
 		bool there = ask_connected(c->ask, (server_id_t)ctl_number(s, "id"));
-		json_t *answer = there ? ask_server(c, s, verb, args) : NULL;
+		json_t *answer = there ? ctl_ask_server(c, s, verb, args) : NULL;
 
 		each(c, s, answer, ctx);
 		json_decref(answer);
@@ -166,7 +165,7 @@ static void add_holder(struct ctl *c, json_t *file, const json_t *servers, json_
 
 	json_array_foreach(servers, i, s)
 		if (holder && ctl_number(s, "id") == holder)
-			answer = ask_server(c, s, "file", which);
+			answer = ctl_ask_server(c, s, "file", which);
 	if (json_is_true(json_object_get(answer, "held"))) {
 		json_object_set(file, "size", json_object_get(answer, "size"));
 		json_object_set(file, "unflushed_bytes", json_object_get(answer, "unflushed_bytes"));

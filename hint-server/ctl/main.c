@@ -13,6 +13,7 @@ static const char usage_text[] =
 	"commands (distcloud COMMAND --help says more):\n"
 	"  status             the cluster: votes, leader, files, sites, servers, space\n"
 	"  file show PATH     one file: size, home, replica sites, lease, blocks per server, stale blocks\n"
+	"  why PATH           what stands in the way of who uses a file, and what to do\n"
 	"  site list          sites and their space\n"
 	"  site remove NAME   move all replicas out of a site, for good (undone by: site restore NAME)\n"
 	"  server list        servers and their state\n"
@@ -33,7 +34,7 @@ static const char options_text[] =
 	"  -h, --help         print this\n"
 	"  -V, --version      print the version\n"
 	"\n"
-	"exit codes: 0 well, 1 works but wants attention (status, scrub), 2 failed, 64 wrong usage\n";
+	"exit codes: 0 well, 1 works but wants attention (status, scrub, why), 2 failed, 64 wrong usage\n";
 
 struct command {
 	const char *word[2];
@@ -90,6 +91,13 @@ static const struct command commands[] = {
 	 "Shows one file: size, home, replica sites, lease holder and epoch, stale blocks, blocks per core\n"
 	 "server. PATH lies below a mount of the datastore on this machine, or counts from the root of\n"
 	 "the datastore. The size of a file that is being written comes from its writer.\n"},
+	{{"why", NULL}, 1, 1, ctl_why,
+	 "usage: distcloud why PATH\n\n"
+	 "Says in sentences what stands in the way of those who use a file, and what to do: core servers of\n"
+	 "its replicas that do not answer, replicas that lag, who holds it and for how long it is asked back,\n"
+	 "whose session ended with it unfinished, and where open handles are lost, since when and to whom.\n"
+	 "Access servers remember the last 64 losses since their start. PATH as in file show. Exit code 1 if\n"
+	 "something is wrong with the file.\n"},
 	{{"site", "list"}, 2, 0, run_sites,
 	 "usage: distcloud site list\n\n"
 	 "Shows sites, how many servers they have and how many are up, and their space.\n"},

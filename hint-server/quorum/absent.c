@@ -60,20 +60,31 @@ static bool followed_by(struct hint *h, session_id_t ended, session_id_t *now)
 	return false;
 }
 
-bool absent_over(struct hint *h, session_id_t id)
+/* Its files are recovered then, whether it is back or not. */
+static nsec_t until(struct hint *h, session_id_t id)
 {
 	const struct sess *s = sess_find(h, id);
 	const struct absent *a;
+
+	HASH_FIND(hh, h->absent, &id, sizeof(id), a);
+	return (s ? s->deadline : a ? a->since : h->led_since) + h->config.recover_after;
+}
+
+nsec_t absent_left(struct hint *h, session_id_t id)
+{
+	return absent_over(h, id) ? 0 : MAX(until(h, id) - hint_now(h), 0);
+}
+
+bool absent_over(struct hint *h, session_id_t id)
+{
+	const struct sess *s = sess_find(h, id);
 	session_id_t next = 0;
 
 	if (h->config.bugs & HINT_BUG_RECOVERS_AT_ONCE)
 		return true;
 	if (s)
-		return sess_lapsed(h, s) && hint_now(h) >= s->deadline + h->config.recover_after;
-	if (!followed_by(h, id, &next))
-		return true;
-	HASH_FIND(hh, h->absent, &id, sizeof(id), a);
-	if (hint_now(h) >= (a ? a->since : h->led_since) + h->config.recover_after)
+		return sess_lapsed(h, s) && hint_now(h) >= until(h, id);
+	if (!followed_by(h, id, &next) || hint_now(h) >= until(h, id))
 		return true;
 	s = next ? sess_find(h, next) : NULL;
 	return s && !sess_lapsed(h, s) &&

@@ -7,6 +7,9 @@
 
 #define PATH_SHOWN_BYTES 4096
 
+static const char no_such_path[] = "no such file or directory in the datastore; a path counts from its root, "
+                                   "such as /dir/file, or lies in one of its mounts";
+
 static json_t *run_status(void *ctx, const json_t *args, enum status *status)
 {
 	(void)args, (void)status;
@@ -26,9 +29,26 @@ static json_t *run_file_show(void *ctx, const json_t *args, enum status *status)
 		return ino ? admin_refuse(status, STATUS_NOT_FOUND, "no such inode, or no name of it is left")
 		           : admin_refuse(status, STATUS_INVALID, "no path given");
 	o = hint_file_json(ctx, (struct span){(const uint8_t *)path, (uint32_t)strlen(path)});
-	return o ? o : admin_refuse(status, STATUS_NOT_FOUND, "no such file or directory in the "
-	                             "datastore; a path counts from its root, such as /dir/file, or lies in "
-	                             "one of its mounts");
+	return o ? o : admin_refuse(status, STATUS_NOT_FOUND, no_such_path);
+}
+
+/* {"path"} -> hint_why_json(), with the path */
+static json_t *run_why(void *ctx, const json_t *args, enum status *status)
+{
+	struct hint *h = ctx;
+	const char *path = json_string_value(json_object_get(args, "path"));
+	json_t *o;
+	uint64_t ino;
+
+	if (!path)
+		return admin_refuse(status, STATUS_INVALID, "no path given");
+	if (!h->leader)
+		return admin_refuse(status, STATUS_NOT_LEADER, "this hint server does not lead");
+	if (catalog_path(h->catalog, (struct span){(const uint8_t *)path, (uint32_t)strlen(path)}, &ino) ||
+	    !(o = hint_why_json(h, ino)))
+		return admin_refuse(status, STATUS_NOT_FOUND, no_such_path);
+	admin_put_text(o, "path", path);
+	return o;
 }
 
 static json_t *run_stepdown(void *ctx, const json_t *args, enum status *status)
@@ -86,6 +106,7 @@ static const struct admin_verb verbs[] = {
 	{"file-show", run_file_show},
 	{"stepdown", run_stepdown},
 	{"drain", run_drain},
+	{"why", run_why},
 };
 
 void admin_recv(struct hint *h, const struct msg *m)

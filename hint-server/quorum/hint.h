@@ -120,3 +120,10 @@ json_t *hint_status_json(struct hint *h);
  *  [{"first", "last", "site"}]}; size as the catalog knows it: of a file that is held, as of when its lease
  *  was taken. What only files have is left out of directories and the like. */
 json_t *hint_file_json(struct hint *h, struct span path);
+/* `why`: what stands in the way of those who use the inode; NULL: there is none. {"ino", "epoch",
+ * "unclean": bool,  "replicas": [{"site", "stale": bool, "servers": [{"id", "state" as in the status}]}],
+ * of files only;  "holder": {"id", "state", "site"} of the exclusive lease, "asked_back_ms": since it is
+ * recalled,  "lost_by": the same of who had it when its session ended, "recovered_in_ms": in the
+ * background, at the latest,  "taken_by": of who was granted something last}; what does not apply is
+ * absent. */
+json_t *hint_why_json(struct hint *h, uint64_t ino);

@@ -266,6 +266,7 @@ void absent_reset(struct hint *h);                           /* it leads now, or
 void absent_add(struct hint *h, session_id_t id);            /* this session has ended */
 /* May what this session holds or held be recovered though nobody asks for it? */
 bool absent_over(struct hint *h, session_id_t id);
+nsec_t absent_left(struct hint *h, session_id_t id); /* until then at the latest; 0: now */
 
 /* --- moves.c --- */
 void moves_reset(struct hint *h);                            /* it leads now */
@@ -299,6 +300,9 @@ void room_applied(struct hint *h);
 
 /* --- status.c --- */
 bool hint_hears(const struct hint *h, unsigned i); /* voter i, lately */
+
+const char *hint_site_name(const struct hint *h, uint16_t id);
+const char *hint_server_state(const struct hint *h, const struct catalog_server *s);
 
 /* --- hint_messages.c --- */
 void hint_dispatch(struct hint *h, const struct msg *m); /* a message for this server */

@@ -61,7 +61,7 @@ static void set_bool(json_t *o, const char *key, bool v)
 	(void)json_object_set_new(o, key, json_boolean(v));
 }
 
-static const char *site_name(const struct hint *h, uint16_t id)
+const char *hint_site_name(const struct hint *h, uint16_t id)
 {
 	const struct map *map = catalog_map(h->catalog);
 
@@ -95,7 +95,7 @@ static void warn_of_one_site(const struct hint *h, unsigned votes, json_t *warni
 		if (before || !h->config.voter[i].vote || votes == 1 || votes - here > votes / 2)
 			continue;
 		warn(warnings, mem_printf("site %s holds %u of %u votes: without it nobody decides",
-		                          site_name(h, site), here, votes));
+		                          hint_site_name(h, site), here, votes));
 	}
 }
 
@@ -110,7 +110,7 @@ static void add_votes(const struct hint *h, json_t *root, json_t *warnings)
 
 		set(v, "id", h->config.voter[i].id);
 		set_text(v, "addr", h->config.voter[i].addr);
-		set_text(v, "site", site_name(h, hint_voter_site(h, i)));
+		set_text(v, "site", hint_site_name(h, hint_voter_site(h, i)));
 		set_bool(v, "vote", h->config.voter[i].vote);
 		set_bool(v, "heard", here);
 		set_bool(v, "full", room_full(h, i));
@@ -136,7 +136,7 @@ static void add_votes(const struct hint *h, json_t *root, json_t *warnings)
 
 /* --- servers --- */
 
-static const char *server_state(const struct hint *h, const struct catalog_server *s)
+const char *hint_server_state(const struct hint *h, const struct catalog_server *s)
 {
 	const struct sess *sess = sessions_of_server(h, s->id);
 	bool up = sess && !sess_lapsed(h, sess);
@@ -159,9 +159,9 @@ static json_t *server_json(const struct hint *h, const struct catalog_server *s)
 
 	set(o, "id", s->id);
 	set_text(o, "kind", s->kind == SERVER_CORE ? "core" : "access");
-	set_text(o, "site", site_name(h, s->site));
+	set_text(o, "site", hint_site_name(h, s->site));
 	set_text(o, "addr", s->addr);
-	set_text(o, "state", server_state(h, s));
+	set_text(o, "state", hint_server_state(h, s));
 	set(o, "session", s->session);
 	set(o, "total", sess ? sess->stats.total : 0);
 	set(o, "free", sess ? sess->stats.free : 0);
@@ -178,7 +178,7 @@ static void add_hints(struct hint *h, json_t *list)
 
 		set(o, "id", h->config.voter[i].id);
 		set_text(o, "kind", "hint");
-		set_text(o, "site", site_name(h, hint_voter_site(h, i)));
+		set_text(o, "site", hint_site_name(h, hint_voter_site(h, i)));
 		set_text(o, "addr", h->config.voter[i].addr);
 		set_text(o, "state", hint_hears(h, i) ? "up" : "silent");
 		(void)json_array_append_new(list, o);
@@ -301,7 +301,7 @@ static void judge_servers(struct hint *h, char **text)
 
 	while (catalog_server_next(h->catalog, s.id, &s)) {
 		const struct sess *sess = sessions_of_server(h, s.id);
-		const char *state = server_state(h, &s);
+		const char *state = hint_server_state(h, &s);
 
 		if (s.kind != SERVER_CORE && s.kind != SERVER_ACCESS)
 			continue;
@@ -324,7 +324,7 @@ static bool site_serves(struct hint *h, uint16_t site)
 	while (catalog_server_next(h->catalog, s.id, &s)) {
 		if (s.kind != SERVER_CORE || s.site != site)
 			continue;
-		if (serves(server_state(h, &s)))
+		if (serves(hint_server_state(h, &s)))
 			return true;
 		cores = true;
 	}
@@ -447,7 +447,7 @@ static void add_stale_runs(struct hint *h, json_t *root, const struct catalog_in
 			o = json_object();
 			set(o, "first", run.first);
 			set(o, "last", run.last);
-			set_text(o, "site", site_name(h, site[k]));
+			set_text(o, "site", hint_site_name(h, site[k]));
 			(void)json_array_append_new(list, o);
 		}
 	}
@@ -479,9 +479,9 @@ static void add_data(struct hint *h, json_t *root, const struct catalog_inode *i
 	json_t *sites = json_array();
 
 	for (unsigned k = 0; k < REPLICAS; k++)
-		(void)json_array_append_new(sites, json_string(site_name(h, site[k])));
+		(void)json_array_append_new(sites, json_string(hint_site_name(h, site[k])));
 	(void)json_object_set_new(root, "sites", sites);
-	set_text(root, "home", site_name(h, site[0]));
+	set_text(root, "home", hint_site_name(h, site[0]));
 	set(root, "block_bytes", (uint64_t)1 << i->fields.block_shift);
 	set(root, "epoch", i->fields.epoch);
 	set(root, "map", i->fields.map);

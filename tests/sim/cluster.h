@@ -10,12 +10,12 @@
 struct client;
 
 #define CLUSTER_ID 0xd157c10dULL
-#define CLIENTS_MAX 72
+#define CLIENTS_MAX 256
 
 /* Sizes and limits of one run, drawn from the seed or set by a scenario. */
 struct shape {
 	uint64_t seed;
-	unsigned sites;             /* 3 to 7 */
+	unsigned sites;             /* 3 to 12 */
 	unsigned cores_per_site;
 	unsigned hints;             /* voters; one per site, as many sites as that */
 	unsigned clients;           /* per access server, of each kind below */

@@ -18,7 +18,7 @@ struct replica;
 struct volume;
 struct hint;
 
-#define NODES_MAX 40
+#define NODES_MAX 52
 #define ACCESS_BUFFER_BYTES (4u << 20) /* an access server's write buffer */
 
 struct node {

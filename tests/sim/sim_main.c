@@ -17,7 +17,7 @@ static const char usage[] =
         "       sim --kept FILE                      the seeds that a file lists\n"
         "       sim --bugs                           every planted bug must be found\n"
         "options:\n"
-        "  --sites N     3 to 7 sites instead of a number drawn from the seed\n"
+        "  --sites N     3 to 12 sites instead of a number drawn from the seed\n"
         "  --until MS    length of the time with faults, in virtual milliseconds\n"
         "  --bug NAME    plants a bug (see --list): a run is then expected to fail\n"
         "  --hostile     peers send senseless messages: nothing may crash, nothing else is checked\n"
@@ -128,6 +128,10 @@ static void parse_one(struct command *cmd, int opt)
 		break;
 	case OPT_SITES:
 		r->sites = parse_number(optarg);
+		if (r->sites < 3 || r->sites > 12) {
+			fprintf(stderr, "sim: --sites %s: 3 to 12\n", optarg);
+			exit(2);
+		}
 		break;
 	case OPT_UNTIL:
 		r->until = (nsec_t)parse_number(optarg) * NSEC_MSEC;
