@@ -10,7 +10,7 @@
 struct client;
 
 #define CLUSTER_ID 0xd157c10dULL
-#define CLIENTS_MAX 256
+#define CLIENTS_MAX 512 /* of all lives of all mounts */
 
 /* Sizes and limits of one run, drawn from the seed or set by a scenario. */
 struct shape {
